@@ -1,0 +1,97 @@
+//! Report: what can be said of a database without changing it: verify, stats and inspect.
+//!
+//! # Where it sits
+//! Called by `main`. Verify and inspect look at the files themselves, so that they work on a directory that is too
+//! damaged to open.
+
+use std::path::Path;
+
+use cairndb::storage::{FileName, Native, Storage};
+use cairndb::{Check, Options, Verification};
+use serde_json::{Map, Value};
+
+use crate::args::{self, Target};
+use crate::database::{self, Database};
+use crate::failure::Failure;
+use crate::human;
+use crate::output::Output;
+use crate::progress::{Progress, Unit};
+
+pub(crate) fn verify(target: &Target) -> Result<(), Failure> {
+    let storage = database::require(target.dir())?;
+    let progress = Progress::start("verifying", Unit::Time);
+    let found = cairndb::verify(&storage, &Options::default())?;
+    drop(progress);
+    let mut out = Output::new();
+    print_verification(&found, target.dir(), &mut out)?;
+    out.flush()
+}
+
+/// Prints each check, and fails if one did.
+pub(crate) fn print_verification(found: &Verification, dir: &Path, out: &mut Output) -> Result<(), Failure> {
+    for Check { promise, what, problems } in &found.checks {
+        let verdict = if problems.is_empty() { "pass" } else { "FAIL" };
+        out.line(format_args!("{verdict}  promise {promise:>2}: {what}"))?;
+        for problem in problems {
+            out.line(format_args!("      {}/{problem}", dir.display()))?;
+        }
+    }
+    let read = format!(
+        "{} read, {}",
+        human::counted(found.files as u64, "file", "files"),
+        human::bytes(found.bytes)
+    );
+    let problems: usize = found.checks.iter().map(|check| check.problems.len()).sum();
+    if problems == 0 {
+        return out.line(format_args!("no damage: {read}"));
+    }
+    out.flush()?;
+    Err(Failure::hinted(
+        format_args!(
+            "{}: {} found; {read}",
+            dir.display(),
+            human::counted(problems as u64, "problem", "problems")
+        ),
+        "a backup is the way back to what was stored; `cairn dump` prints what can still be read",
+    ))
+}
+
+pub(crate) fn stats(target: &Target, args: &args::Stats) -> Result<(), Failure> {
+    let stats = Database::read(target)?.db.stats();
+    let mut out = Output::new();
+    if args.json {
+        let object: Map<String, Value> =
+            stats.rows().into_iter().map(|(name, figure)| (name.to_string(), Value::from(figure))).collect();
+        out.line(Value::Object(object))?;
+    } else {
+        out.line(stats.to_string().trim_end())?;
+    }
+    out.flush()
+}
+
+pub(crate) fn inspect(args: &args::Inspect) -> Result<(), Failure> {
+    let name: FileName = args
+        .file
+        .file_name()
+        .and_then(|name| name.to_str())
+        .unwrap_or_default()
+        .parse()
+        .map_err(|error| Failure::file(&args.file, error))?;
+    let dir = match args.file.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let file = Native::read_only(dir)
+        .and_then(|storage| storage.open("cli.inspect", name))
+        .map_err(Failure::told)?;
+    let mut out = Output::new();
+    let outcome = cairndb::inspect(file.as_ref(), name, out.writer());
+    out.flush()?;
+    outcome.map_err(|error| match error {
+        cairndb::Error::Corrupt { .. } => Failure::hinted(
+            format_args!("{}/{error}", dir.display()),
+            "what stands above was read before the damage",
+        ),
+        other => other.into(),
+    })
+}

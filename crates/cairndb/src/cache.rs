@@ -1,0 +1,218 @@
+//! Cache: a bounded map of weighted values.
+//!
+//! What has been read and may be read again is kept until its room is needed. Each value has a weight in bytes; the
+//! sum of weights never passes the capacity. Which value goes is decided by CLOCK: a hand goes round the values and
+//! takes the first that has not been asked for since it last came by. That comes close to least-recently-used and makes
+//! a hit as cheap as setting a flag.
+//!
+//! # Where it sits
+//! On `sync` alone. It knows nothing of blocks: keys are two numbers, values are whatever is cheap to clone.
+//!
+//! # Invariants
+//! - I1. The weights of a shard's values add up to at most its share of the capacity.
+//!
+//! # Why this way
+//! Shards, so that readers seldom meet at one lock; few of them, so that a large value still fits one. W-TinyLFU or
+//! S3-FIFO would withstand scans better; compaction, which reads everything once, passes the cache by instead.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
+
+use crate::sync::{AtomicU64, Mutex, Ordering};
+
+/// What a value is found under: a file's number and an offset in it.
+pub(crate) type CacheKey = (u64, u64);
+
+/// A shard holds at least this much, so that a table's filter fits, in bytes.
+const SHARD_BYTES_MIN: u64 = 8 << 20;
+
+/// More shards than this serve no machine we know.
+const SHARDS_MAX: u64 = 16;
+
+/// A bounded map. Safe to use from any thread.
+pub(crate) struct Cache<V> {
+    shards: Vec<Mutex<Shard<V>>>,
+    hits: AtomicU64,
+    misses: AtomicU64,
+}
+
+struct Shard<V> {
+    index: HashMap<CacheKey, usize, BuildHasherDefault<Mix>>,
+    slots: Vec<Option<Slot<V>>>,
+    free: Vec<usize>,
+    /// Where CLOCK's hand stands.
+    hand: usize,
+    weight: u64,
+    capacity: u64,
+}
+
+struct Slot<V> {
+    key: CacheKey,
+    value: V,
+    weight: u64,
+    asked_for: bool,
+}
+
+impl<V: Clone> Cache<V> {
+    pub(crate) fn new(capacity: u64) -> Cache<V> {
+        let count = (capacity / SHARD_BYTES_MIN).clamp(1, SHARDS_MAX);
+        Cache::with_shards(capacity, count)
+    }
+
+    /// With one shard, whose capacity is exact: for values that weigh one each.
+    pub(crate) fn with_shards(capacity: u64, count: u64) -> Cache<V> {
+        let shards = (0..count).map(|_| Mutex::new(Shard::new(capacity / count))).collect();
+        Cache { shards, hits: AtomicU64::new(0), misses: AtomicU64::new(0) }
+    }
+
+    pub(crate) fn get(&self, key: CacheKey) -> Option<V> {
+        let found = self.shard(key).lock().get(key);
+        if found.is_some() { &self.hits } else { &self.misses }.fetch_add(1, Ordering::Relaxed);
+        found
+    }
+
+    /// Keeps `value`, if there can be room for it.
+    pub(crate) fn insert(&self, key: CacheKey, value: V, weight: u64) {
+        self.shard(key).lock().insert(key, value, weight);
+    }
+
+    /// Forgets everything of the file `number`.
+    pub(crate) fn remove_file(&self, number: u64) {
+        for shard in &self.shards {
+            shard.lock().remove_file(number);
+        }
+    }
+
+    /// What all values weigh together.
+    pub(crate) fn weight(&self) -> u64 {
+        self.shards.iter().map(|shard| shard.lock().weight).sum()
+    }
+
+    /// How often a value was found, and how often not.
+    pub(crate) fn hits_and_misses(&self) -> (u64, u64) {
+        (self.hits.load(Ordering::Relaxed), self.misses.load(Ordering::Relaxed))
+    }
+
+    fn shard(&self, key: CacheKey) -> &Mutex<Shard<V>> {
+        &self.shards[(mix(key) >> 32) as usize % self.shards.len()]
+    }
+}
+
+impl<V: Clone> Shard<V> {
+    fn new(capacity: u64) -> Shard<V> {
+        Shard { index: HashMap::default(), slots: Vec::new(), free: Vec::new(), hand: 0, weight: 0, capacity }
+    }
+
+    fn get(&mut self, key: CacheKey) -> Option<V> {
+        let slot = self.slots[*self.index.get(&key)?].as_mut()?;
+        slot.asked_for = true;
+        Some(slot.value.clone())
+    }
+
+    fn insert(&mut self, key: CacheKey, value: V, weight: u64) {
+        if weight > self.capacity {
+            return;
+        }
+        if let Some(index) = self.index.get(&key).copied() {
+            self.remove(index);
+        }
+        self.evict_to(self.capacity - weight);
+        let slot = Some(Slot { key, value, weight, asked_for: false });
+        let index = match self.free.pop() {
+            Some(index) => {
+                self.slots[index] = slot;
+                index
+            }
+            None => {
+                self.slots.push(slot);
+                self.slots.len() - 1
+            }
+        };
+        self.index.insert(key, index);
+        self.weight += weight;
+        debug_assert!(self.weight <= self.capacity, "I1");
+    }
+
+    fn evict_to(&mut self, weight: u64) {
+        while self.weight > weight {
+            self.hand = if self.hand + 1 < self.slots.len() { self.hand + 1 } else { 0 };
+            match &mut self.slots[self.hand] {
+                Some(slot) if slot.asked_for => slot.asked_for = false,
+                Some(_) => self.remove(self.hand),
+                None => {}
+            }
+        }
+    }
+
+    fn remove(&mut self, index: usize) {
+        if let Some(slot) = self.slots[index].take() {
+            self.index.remove(&slot.key);
+            self.weight -= slot.weight;
+            self.free.push(index);
+        }
+    }
+
+    fn remove_file(&mut self, number: u64) {
+        for index in 0..self.slots.len() {
+            if self.slots[index].as_ref().is_some_and(|slot| slot.key.0 == number) {
+                self.remove(index);
+            }
+        }
+    }
+}
+
+/// Spreads the bits of a key: file numbers and offsets are small and regular.
+fn mix(key: CacheKey) -> u64 {
+    let folded = (key.0.rotate_left(32) ^ key.1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    (folded ^ (folded >> 29)).wrapping_mul(0xBF58_476D_1CE4_E5B9)
+}
+
+/// [`mix`] as a `Hasher`, for pairs of numbers that no stranger chooses.
+#[derive(Default)]
+struct Mix(u64);
+
+impl Hasher for Mix {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u64(u64::from(*byte));
+        }
+    }
+
+    fn write_u64(&mut self, number: u64) {
+        self.0 = mix((self.0, number));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn weights_stay_within_the_capacity() {
+        let cache = Cache::with_shards(100, 1);
+        for offset in 0..50 {
+            cache.insert((1, offset), offset, 7);
+            assert!(cache.weight() <= 100);
+        }
+        assert!(cache.get((1, 49)).is_some());
+        assert!(cache.get((1, 0)).is_none(), "the first went long ago");
+        cache.insert((2, 0), 0, 101);
+        assert!(cache.get((2, 0)).is_none(), "too large to keep");
+        cache.remove_file(1);
+        assert_eq!(cache.weight(), 0);
+    }
+
+    #[test]
+    fn what_is_asked_for_outlives_what_is_not() {
+        let cache = Cache::with_shards(100, 1);
+        cache.insert((1, 0), 0, 10);
+        for offset in 1..100 {
+            cache.insert((1, offset), offset, 10);
+            assert!(cache.get((1, 0)).is_some(), "after {offset} others");
+        }
+    }
+}

@@ -1,0 +1,252 @@
+//! Pick: a version in, a task out.
+//!
+//! The last level holds most of the data, and each level above it a tenth of the one below; how large that is follows
+//! from how large the last level has become. The first level that is worth having is the *base*, where level 0 goes.
+//! A level that has outgrown its target gives its cheapest table to the next one.
+//!
+//! # Why this way
+//! Targets that follow the last level (Dong et al., "Optimizing Space Amplification in RocksDB", 2017) keep what lies
+//! above it, and so what can be out of date in it, near a ninth. We do not limit how much of the level after next an
+//! output overlaps, as leveldb does: with a factor of ten between levels, one task stays near a dozen tables.
+
+use crate::key::SeqNo;
+use crate::snapshot::Live;
+use crate::sstable::{Table, TableMeta};
+use crate::sync::Arc;
+use crate::version::{LEVEL_COUNT, Version};
+
+/// From this many runs on, level 0 is compacted.
+const L0_RUNS_COMPACT: usize = 4;
+
+/// From this many runs on, writers are slowed.
+pub(crate) const L0_RUNS_SLOW: usize = 8;
+
+/// From this many runs on, writers wait.
+pub(crate) const L0_RUNS_STOP: usize = 12;
+
+/// How many times as large a level is as the one above it.
+const LEVEL_FACTOR: u64 = 10;
+
+/// The deepest level.
+const LAST: usize = LEVEL_COUNT - 1;
+
+/// What a settled database may hold above its last level, in hundredths of the last: with [`STALE_PERCENT`] it keeps
+/// promise 10's 1.2.
+const UPPER_PERCENT: u64 = 15;
+
+/// What a settled table of the last level may hold that nobody can see, in hundredths of its entries.
+const STALE_PERCENT: u64 = 4;
+
+/// A table of which this share are deletes goes down before its level is full, in hundredths.
+const DENSE_PERCENT: u64 = 50;
+
+/// The sizes that a tree is built in.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Shape {
+    /// The base level is not smaller than this, in bytes.
+    pub(crate) base_bytes: u64,
+}
+
+/// Tables to be merged into `level`.
+pub(crate) struct Task {
+    /// All inputs, newest data first.
+    pub(crate) inputs: Vec<(usize, Arc<Table>)>,
+    /// The level of the output.
+    pub(crate) level: usize,
+    /// The input can be moved as it is.
+    pub(crate) is_move: bool,
+}
+
+/// Whether nothing but waiting is left to do, or memory holds what should be on disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Settled {
+    Yes,
+    No,
+}
+
+impl Shape {
+    /// The level that level 0 is compacted into, and each level's target in bytes.
+    fn targets(&self, version: &Version) -> (usize, [u64; LEVEL_COUNT]) {
+        let mut targets = [u64::MAX; LEVEL_COUNT];
+        let mut base = LAST;
+        let mut target = version.level_bytes(LAST) / LEVEL_FACTOR;
+        while base > 1 && target >= self.base_bytes {
+            base -= 1;
+            targets[base] = target;
+            target /= LEVEL_FACTOR;
+        }
+        (base, targets)
+    }
+}
+
+/// What must be done now, if anything.
+pub(crate) fn due(version: &Version, shape: Shape, live: &Live) -> Option<Task> {
+    let (base, targets) = shape.targets(version);
+    // The tree has shrunk: what is left above the base goes down, deepest first, so that runs stay in order.
+    if let Some(level) = (1..base).rev().find(|level| !version.levels[*level].is_empty()) {
+        return Some(down(version, level, cheapest(version, level)?));
+    }
+    let l0_pressure = version.levels[0].len() * 100 / L0_RUNS_COMPACT;
+    let fullest = (base..LAST)
+        .map(|level| (version.level_bytes(level) * 100 / targets[level].max(1), level))
+        .max_by_key(|(pressure, _)| *pressure);
+    match fullest {
+        Some((pressure, level)) if pressure > 100 && pressure as usize > l0_pressure => {
+            Some(down(version, level, cheapest(version, level)?))
+        }
+        _ if l0_pressure >= 100 => Some(from_level_0(version, base)),
+        _ => dense(version, base).or_else(|| stale(version, live, 50)),
+    }
+}
+
+/// What an idle database still has to do to keep promise 10. `waiting_entries` are those in memory.
+pub(crate) fn settle(
+    version: &Version,
+    shape: Shape,
+    live: &Live,
+    waiting_entries: u64,
+) -> (Settled, Option<Task>) {
+    let last = version.last_level().unwrap_or(LAST).max(1);
+    let last_bytes = version.level_bytes(last);
+    let upper = |level: &usize| hiding_bytes(version, *level, last);
+    let in_upper: u64 = (0..last).map(|level| upper(&level)).fold(0, u64::saturating_add);
+    let in_memory = waiting_entries.saturating_mul(entry_len(version, last));
+    let allowed = last_bytes / 100 * UPPER_PERCENT;
+    let settled = if in_memory > 0 && in_memory.saturating_add(in_upper) > allowed {
+        Settled::No
+    } else {
+        Settled::Yes
+    };
+    if in_upper <= allowed {
+        return (settled, stale(version, live, STALE_PERCENT));
+    }
+    let heaviest = (0..last).filter(|level| !version.levels[*level].is_empty()).max_by_key(upper);
+    let (base, _) = shape.targets(version);
+    let task = match heaviest {
+        Some(0) => Some(from_level_0(version, base.min(last).max(first_level(version)))),
+        Some(level) => cheapest(version, level).map(|table| down(version, level, table)),
+        None => None,
+    };
+    (settled, task)
+}
+
+/// What is left to do until nothing is left above the last level, and nothing in it that nobody can see.
+pub(crate) fn everything(version: &Version, live: &Live) -> Option<Task> {
+    let last = version.last_level()?;
+    match (0..last).find(|level| !version.levels[*level].is_empty()) {
+        Some(0) => Some(from_level_0_to(version, first_level(version).min(last))),
+        Some(level) => Some(down(version, level, version.levels[level].first()?)),
+        None if last == 0 => Some(from_level_0_to(version, LAST)),
+        None => stale(version, live, 0),
+    }
+}
+
+/// How many bytes of the last level the entries of `level` may hide: their own number, or as many entries of the last.
+fn hiding_bytes(version: &Version, level: usize, last: usize) -> u64 {
+    let tables = &version.levels[level];
+    if tables.iter().any(|table| table.meta.counts.range_deletes > 0) {
+        return u64::MAX;
+    }
+    let entries: u64 = tables.iter().map(|table| table.meta.counts.entries).sum();
+    version.level_bytes(level).max(entries.saturating_mul(entry_len(version, last)))
+}
+
+/// The mean length of an entry of `level` on disk.
+fn entry_len(version: &Version, level: usize) -> u64 {
+    let entries: u64 = version.levels[level].iter().map(|table| table.meta.counts.entries).sum();
+    version.level_bytes(level).checked_div(entries).unwrap_or(1)
+}
+
+/// The first level below 0 that has a table; the last level if none has.
+fn first_level(version: &Version) -> usize {
+    (1..LAST).find(|level| !version.levels[*level].is_empty()).unwrap_or(LAST)
+}
+
+/// Level 0 goes into the base, or, where that would rewrite ten times as much, its newest runs become one run.
+fn from_level_0(version: &Version, base: usize) -> Task {
+    let runs = &version.levels[0];
+    let (start, end) = stretch_of(runs.iter().map(|table| &table.meta));
+    let below: u64 = version.overlapping(base, start, end).map(|table| table.meta.len).sum();
+    let total = version.level_bytes(0);
+    if total.saturating_mul(LEVEL_FACTOR) >= below || runs.len() >= L0_RUNS_SLOW {
+        return from_level_0_to(version, base);
+    }
+    // Runs of about one size: each older one that is not much larger than all newer ones together.
+    let (mut count, mut sum) = (0, 0);
+    for table in runs {
+        if count >= 2 && table.meta.len > 4 * sum {
+            break;
+        }
+        count += 1;
+        sum += table.meta.len;
+    }
+    let inputs = runs[..count].iter().map(|table| (0, Arc::clone(table))).collect();
+    Task { inputs, level: 0, is_move: false }
+}
+
+fn from_level_0_to(version: &Version, level: usize) -> Task {
+    let runs = &version.levels[0];
+    let (start, end) = stretch_of(runs.iter().map(|table| &table.meta));
+    let mut inputs: Vec<_> = runs.iter().map(|table| (0, Arc::clone(table))).collect();
+    inputs.extend(version.overlapping(level, start, end).map(|table| (level, Arc::clone(table))));
+    let is_move = inputs.len() == 1 && !leaves_deletes(version, &inputs[0].1, level);
+    Task { inputs, level, is_move }
+}
+
+/// `table` goes from `level` to the next.
+fn down(version: &Version, level: usize, table: &Arc<Table>) -> Task {
+    let next = level + 1;
+    let mut inputs = vec![(level, Arc::clone(table))];
+    let (start, end) = (&table.meta.start, &table.meta.end);
+    inputs.extend(version.overlapping(next, start, end).map(|below| (next, Arc::clone(below))));
+    let is_move = inputs.len() == 1 && !leaves_deletes(version, table, next);
+    Task { inputs, level: next, is_move }
+}
+
+/// Whether a move to `level` would leave deletes where merging could drop them.
+fn leaves_deletes(version: &Version, table: &Table, level: usize) -> bool {
+    let counts = &table.meta.counts;
+    counts.deletes + counts.range_deletes > 0 && version.last_level().is_none_or(|last| level >= last)
+}
+
+/// The table of `level` that overlaps least of the next level, for its own length.
+fn cheapest(version: &Version, level: usize) -> Option<&Arc<Table>> {
+    version.levels[level].iter().min_by_key(|table| {
+        let meta = &table.meta;
+        let below: u64 =
+            version.overlapping(level + 1, &meta.start, &meta.end).map(|table| table.meta.len).sum();
+        (below * 1000 / meta.len.max(1), meta.number)
+    })
+}
+
+/// A table between base and last level that is mostly deletes.
+fn dense(version: &Version, base: usize) -> Option<Task> {
+    let is_dense = |table: &&Arc<Table>| {
+        let counts = &table.meta.counts;
+        counts.range_deletes > 0 || counts.deletes * 100 > counts.entries * DENSE_PERCENT
+    };
+    (base..LAST).find_map(|level| {
+        version.levels[level].iter().find(is_dense).map(|table| down(version, level, table))
+    })
+}
+
+/// A table with nothing below it, of which more than `percent` is what nobody can see: it is rewritten where it is.
+fn stale(version: &Version, live: &Live, percent: u64) -> Option<Task> {
+    let last = version.last_level().filter(|last| *last > 0)?;
+    let oldest: SeqNo = live.seqs.first().copied().unwrap_or(SeqNo::MAX);
+    let table = version.levels[last].iter().find(|table| {
+        let counts = &table.meta.counts;
+        let droppable = if counts.seq_max <= oldest { counts.deletes + counts.older } else { 0 };
+        let ranges = if counts.seq_max <= oldest { counts.range_deletes } else { 0 };
+        let stale = droppable + counts.expired(live.now_ms);
+        ranges > 0 || stale * 100 > counts.entries * percent
+    })?;
+    Some(Task { inputs: vec![(last, Arc::clone(table))], level: last, is_move: false })
+}
+
+/// The stretch that all of these tables lie in.
+fn stretch_of<'a>(tables: impl Iterator<Item = &'a TableMeta> + Clone) -> (&'a [u8], &'a [u8]) {
+    let start = tables.clone().map(|meta| meta.start.as_slice()).min().unwrap_or_default();
+    let end = tables.map(|meta| meta.end.as_slice()).max().unwrap_or_default();
+    (start, end)
+}

@@ -1,0 +1,145 @@
+//! Backup: an openable copy of the database elsewhere, made while it is used.
+//!
+//! Tables never change, so a backup shares them where both places can (hard links), or copies them. What is in memory
+//! is flushed first; what is written after that is not in the backup. The copy gets an incarnation id of its own, a
+//! manifest and a sealed, empty log, so that from then on the two are two databases.
+//!
+//! # Why this way
+//! The log could be copied instead of flushed, but its checksums are bound to the incarnation that wrote it: it would
+//! have to be written anew, record by record, to come to the same.
+
+use cairndb_storage::{LockError, LockMode, Storage};
+
+use super::Engine;
+use super::write::Log;
+use crate::error::{Error, Result};
+use crate::key::SeqNo;
+use crate::manifest::Manifest;
+use crate::record::{Position, RecordKind, sync_file};
+use crate::sstable::Table;
+use crate::sync::{Arc, Ordering};
+use crate::version::State;
+use crate::wal::{Checkpoint, SpareWal, Wal};
+
+/// How much of a table is copied at once, in bytes.
+const COPY_LEN: usize = 1 << 20;
+
+/// How a backup comes by its tables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum BackupMode {
+    /// Shared with the database where that is possible, copied where it is not. Damage to a shared table is damage
+    /// to both.
+    #[default]
+    Link,
+    /// Copied.
+    Copy,
+}
+
+/// What a backup holds and how it was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct BackupReport {
+    /// The last write in it.
+    pub seq: SeqNo,
+    /// Tables that are shared.
+    pub linked: usize,
+    /// Tables that were copied.
+    pub copied: usize,
+    /// The bytes of those.
+    pub bytes_copied: u64,
+}
+
+impl Engine {
+    /// Writes a backup into `to`, which must be empty.
+    pub(super) fn backup(&self, to: &dyn Storage, how: BackupMode) -> Result<BackupReport> {
+        let _lock = to.lock("backup.lock", LockMode::Exclusive).map_err(|error| match error {
+            LockError::Held(holder) => Error::Locked { holder },
+            LockError::Io(error) => Error::io("locking the backup", error),
+        })?;
+        let listed = to.list("backup.list").map_err(|e| Error::io("listing the backup's files", e))?;
+        if let Some(name) = listed.first() {
+            return Err(Error::invalid(format_args!("the backup's place is not empty: it holds {name}")));
+        }
+        if !self.read_only {
+            self.flush()?;
+        }
+        let (state, tables) = self.state_on_disk()?;
+        let mut report = BackupReport { seq: state.checkpoint.seq - 1, ..BackupReport::default() };
+        for table in &tables {
+            if how == BackupMode::Link && self.link_table(to, table)? {
+                report.linked += 1;
+            } else {
+                copy_table(to, table)?;
+                report.copied += 1;
+                report.bytes_copied += table.meta.len;
+            }
+        }
+        self.write_anew(to, state)?;
+        Ok(report)
+    }
+
+    /// What the tables hold, and the tables, which stand as long as they are held.
+    fn state_on_disk(&self) -> Result<(State, Vec<Arc<Table>>)> {
+        let maintenance = self.maintenance.lock();
+        let current = self.current.read();
+        if self.read_only && !current.active.memtable.is_empty() {
+            return Err(Error::invalid(
+                "the log holds writes that are in no table; open the database for writing once",
+            ));
+        }
+        let tables = current.version.tables().map(|(_, table)| Arc::clone(table)).collect();
+        Ok((maintenance.state.clone(), tables))
+    }
+
+    fn link_table(&self, to: &dyn Storage, table: &Table) -> Result<bool> {
+        let name = table.name();
+        to.link("backup.link", name, self.storage.as_ref())
+            .map_err(|e| Error::io(format_args!("linking {name}"), e))
+    }
+
+    /// Gives the backup a sealed log and a manifest, under an id of its own.
+    fn write_anew(&self, to: &dyn Storage, state: State) -> Result<()> {
+        let id = (self.options.ids)();
+        let spare = SpareWal::create(to, 0, id, 0)?;
+        let last_wal = spare.number();
+        let checkpoint = Checkpoint { wal: last_wal, seq: state.checkpoint.seq };
+        let wal = Wal::begin(spare, 0, Position::default(), checkpoint.seq)?;
+        let mut log = Log {
+            synced: Position::default(),
+            wal: Some(wal),
+            spare: None,
+            unsynced: Vec::new(),
+            next_seq: checkpoint.seq,
+        };
+        log.seal(RecordKind::Close)?;
+        let base = State { checkpoint, last_wal, older_wals: Vec::new(), ..state }.base();
+        // The tables' headers name manifests up to the current one: the backup's must not be older.
+        let above = self.counters.manifest.load(Ordering::Acquire);
+        Manifest::create(to, above, 0, id, &base)?;
+        Ok(())
+    }
+}
+
+fn copy_table(to: &dyn Storage, table: &Table) -> Result<()> {
+    let name = table.name();
+    let failed = |e| Error::io(format_args!("copying {name}"), e);
+    let (number, copy) = to.create("backup.create", name.kind, name.number - 1).map_err(failed)?;
+    assert_eq!(number, name.number, "an empty place gives the number that is asked for");
+    let source = table.file()?;
+    let mut buffer = vec![0; COPY_LEN];
+    let mut offset = 0;
+    while offset < table.meta.len {
+        let wanted = (table.meta.len - offset).min(COPY_LEN as u64) as usize;
+        let read = source.read_at("backup.read", offset, &mut buffer[..wanted]).map_err(failed)?;
+        if read == 0 {
+            return Err(Error::corrupt(
+                name,
+                offset,
+                "the table ends here, and the manifest says it goes on",
+            ));
+        }
+        copy.append("backup.append", offset, &buffer[..read]).map_err(failed)?;
+        offset += read as u64;
+    }
+    sync_file(copy.as_ref(), name, "backup.sync")
+}

@@ -1,0 +1,446 @@
+//! Handle: what users hold: [`Db`], [`Keyspace`], [`Snapshot`].
+//!
+//! All three are cheap to clone and safe to share. The last of them to go, scans included, closes the database.
+
+use std::io::Read;
+use std::ops::Deref;
+
+use cairndb_storage::Storage;
+
+use super::Engine;
+use super::backup::{BackupMode, BackupReport};
+use super::open::{self, RecoveryReport};
+use super::replay::{ReplayCheckpoint, ReplayReport};
+use super::stats::Stats;
+use super::write::{Condition, Outcome, Request};
+use crate::batch::Batch;
+use crate::error::{Error, Result};
+use crate::key::{Entry, KEYSPACE_SYSTEM, KeyRange, SeqNo, Value, check_key, stored_key};
+use crate::options::{Durability, Options};
+use crate::record::RecordKind;
+use crate::sync::{Arc, Mutex, Ordering};
+use crate::view::{Hold, RangeCursor, Scan, View, ViewCursor};
+use crate::wal::Checkpoint;
+
+/// An open database, and its keyspace 0.
+///
+/// ```
+/// # use cairndb::Db;
+/// # let dir = tempfile::tempdir().unwrap();
+/// let db = Db::open(dir.path().join("stones"))?;
+/// db.put("granite", "igneous")?;
+/// db.put("slate", "metamorphic")?;
+/// assert_eq!(db.get("slate")?.unwrap(), "metamorphic");
+/// let keys: Vec<Vec<u8>> = db.scan(..).map(|item| item.map(|(key, _)| key)).collect::<Result<_, _>>()?;
+/// assert_eq!(keys, [b"granite".to_vec(), b"slate".to_vec()]);
+/// # Ok::<(), cairndb::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct Db {
+    keyspace: Keyspace,
+}
+
+/// One of the database's separate key spaces, read and written in the present.
+#[derive(Clone)]
+pub struct Keyspace {
+    reader: Reader,
+    durability: Durability,
+}
+
+/// A hold on one moment: reads through it see that moment, whatever is written since. Values that had not expired then
+/// do not expire for it.
+#[derive(Clone)]
+pub struct Snapshot {
+    reader: Reader,
+    _hold: Arc<Hold>,
+}
+
+/// Reads of one keyspace, in the present or at a snapshot's moment. [`Db`], [`Keyspace`] and [`Snapshot`] all read
+/// through it.
+#[derive(Clone)]
+pub struct Reader {
+    shared: Arc<Shared>,
+    keyspace: u8,
+    /// A snapshot's sequence number and clock reading.
+    moment: Option<(SeqNo, u64)>,
+}
+
+/// Where the WAL checkpoint was, and where it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CheckpointMove {
+    /// Before the call.
+    pub before: Checkpoint,
+    /// Now.
+    pub after: Checkpoint,
+}
+
+/// The engine, and what has to be done before it closes. Dropped with the last handle.
+pub(crate) struct Shared {
+    pub(crate) engine: Arc<Engine>,
+    /// Ends whatever attends to maintenance.
+    before_close: Mutex<Option<Box<dyn FnOnce() + Send>>>,
+}
+
+impl Db {
+    /// Opens the database in `storage`, or makes one there. No thread is started: somebody has to call
+    /// [`Db::maintain`]; where nobody does, writers that must wait make the steps themselves.
+    ///
+    /// Errors: `Locked`; `Corrupt`, and nothing was changed; `Invalid` for options or a format that cannot be used;
+    /// `DiskFull`; `Io`.
+    pub fn open_with(storage: Arc<dyn Storage>, options: Options) -> Result<Db> {
+        Db::from_engine(open::open(storage, options, false)?)
+    }
+
+    /// Opens the database in `storage` for reading: nothing is written or removed, so it serves for damaged places and
+    /// for backups. Others may read it at the same time. What the logs hold is in memory, whatever the budget.
+    pub fn open_read_only_with(storage: Arc<dyn Storage>, options: Options) -> Result<Db> {
+        Db::from_engine(open::open(storage, options, true)?)
+    }
+
+    fn from_engine(engine: Engine) -> Result<Db> {
+        let durability = engine.options.durability;
+        let shared = Arc::new(Shared { engine: Arc::new(engine), before_close: Mutex::new(None) });
+        Ok(Db { keyspace: Keyspace { reader: Reader { shared, keyspace: 0, moment: None }, durability } })
+    }
+
+    /// A handle whose writes wait for `durability` when they do not say themselves.
+    pub fn with_durability(&self, durability: Durability) -> Db {
+        Db { keyspace: Keyspace { durability, ..self.keyspace.clone() } }
+    }
+
+    /// The keyspace `n`, from 0 to 254.
+    ///
+    /// Errors: `Invalid` for 255, which is the engine's own.
+    pub fn keyspace(&self, n: u8) -> Result<Keyspace> {
+        let reader = self.reader.in_keyspace(n)?;
+        Ok(Keyspace { reader, durability: self.durability })
+    }
+
+    /// Writes a batch: all of it or nothing. Returns the sequence number of its last entry.
+    ///
+    /// An empty batch writes nothing, but waits for its durability: with `Sync`, everything written before it is on the
+    /// disk when this returns.
+    pub fn write(&self, batch: Batch) -> Result<SeqNo> {
+        match self.write_if(batch, &[])? {
+            Outcome::Written(seq) => Ok(seq),
+            Outcome::Unmet { .. } => unreachable!("there was no condition"),
+        }
+    }
+
+    /// Writes a batch if every condition holds, and nobody can write in between.
+    ///
+    /// ```
+    /// # use cairndb::{Batch, Condition, Db, Outcome};
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let db = Db::open(dir.path().join("db")).unwrap();
+    /// db.put("counter", "1")?;
+    /// let mut batch = Batch::new();
+    /// batch.put("counter", "2");
+    /// let outcome = db.write_if(batch, &[Condition::value_equal("counter", "1")])?;
+    /// assert!(matches!(outcome, Outcome::Written(_)));
+    /// # Ok::<(), cairndb::Error>(())
+    /// ```
+    pub fn write_if(&self, batch: Batch, conditions: &[Condition]) -> Result<Outcome> {
+        let durability = batch.wanted_durability().unwrap_or(self.durability);
+        self.engine().write(Request { batch, conditions: conditions.to_vec(), durability })
+    }
+
+    /// Holds the present moment.
+    pub fn snapshot(&self) -> Result<Snapshot> {
+        let engine = self.engine();
+        engine.check_open()?;
+        let present = || (engine.visible.load(Ordering::Acquire), engine.clock.now_ms());
+        let (id, seq, now_ms) = engine.snapshots.hold(present);
+        let hold = Arc::new(self.reader.hold(id));
+        let reader = Reader { moment: Some((seq, now_ms)), ..self.reader.clone() };
+        Ok(Snapshot { reader, _hold: hold })
+    }
+
+    /// Moves what is in memory into tables on disk.
+    pub fn flush(&self) -> Result<()> {
+        self.engine().flush()
+    }
+
+    /// Compacts until nothing is left that nobody can see. Reads and writes go on.
+    pub fn compact(&self) -> Result<()> {
+        self.engine().compact()
+    }
+
+    /// Moves the WAL checkpoint to the present, so that recovery has nothing to replay, and tells where it was.
+    pub fn checkpoint(&self) -> Result<CheckpointMove> {
+        let before = self.wal_checkpoint();
+        self.engine().flush()?;
+        Ok(CheckpointMove { before, after: self.wal_checkpoint() })
+    }
+
+    fn wal_checkpoint(&self) -> Checkpoint {
+        let current = self.engine().current.read();
+        current.frozen.as_ref().unwrap_or(&current.active).checkpoint
+    }
+
+    /// Makes one bounded step of background work; whether more is waiting. Where a thread attends to it, nobody needs
+    /// to call this.
+    pub fn maintain(&self) -> Result<bool> {
+        self.engine().maintain()
+    }
+
+    /// Writes an openable copy of the database into `to`, which must be empty, while reads and writes go on. What is
+    /// written after the call began may not be in it.
+    pub fn backup(&self, to: &dyn Storage, how: BackupMode) -> Result<BackupReport> {
+        self.engine().check_open()?;
+        self.engine().backup(to, how)
+    }
+
+    /// How far a log in the roadmap's format has been taken; `None` if it never was.
+    pub fn replay_status(&self, log: impl Read) -> Result<Option<ReplayCheckpoint>> {
+        self.engine().replay_status(log)
+    }
+
+    /// What the database holds and has done since it was opened.
+    pub fn stats(&self) -> Stats {
+        self.engine().stats()
+    }
+
+    /// What opening it found and did.
+    pub fn recovery(&self) -> &RecoveryReport {
+        &self.engine().recovery
+    }
+
+    /// Closes the database: all handles answer `Closed` from now on. What was written is made durable, and the log is
+    /// sealed, so that the next open need not doubt it.
+    ///
+    /// Errors: what kept the log from being sealed. The database is closed all the same.
+    pub fn close(&self) -> Result<()> {
+        self.reader.shared.close()
+    }
+
+    pub(crate) fn engine(&self) -> &Arc<Engine> {
+        &self.reader.shared.engine
+    }
+
+    /// Has `end` called before the database closes.
+    pub(crate) fn before_close(&self, end: Box<dyn FnOnce() + Send>) {
+        *self.reader.shared.before_close.lock() = Some(end);
+    }
+}
+
+impl Deref for Db {
+    type Target = Keyspace;
+
+    fn deref(&self) -> &Keyspace {
+        &self.keyspace
+    }
+}
+
+impl Keyspace {
+    /// Gives `key` this value. When it returns, the write survives what the handle's durability says.
+    ///
+    /// Errors: `Invalid`, `DiskFull`, `Busy`: not written; `Io`: unknown until the database is opened again; `Stopped`,
+    /// `Closed`, `ReadOnly`.
+    pub fn put(&self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<()> {
+        self.write_one(|batch| batch.put(key, value))
+    }
+
+    /// Gives `key` this value until `expires_at_ms`, in milliseconds since 1970.
+    pub fn put_with_expiry(
+        &self,
+        key: impl AsRef<[u8]>,
+        value: impl AsRef<[u8]>,
+        expires_at_ms: u64,
+    ) -> Result<()> {
+        self.write_one(|batch| batch.put_with_expiry(key, value, expires_at_ms))
+    }
+
+    /// Removes `key`, whether or not it is there.
+    pub fn delete(&self, key: impl AsRef<[u8]>) -> Result<()> {
+        self.write_one(|batch| batch.delete(key))
+    }
+
+    /// Removes every key in `range`, with one entry, however many there are.
+    pub fn delete_range(&self, range: impl Into<KeyRange>) -> Result<()> {
+        self.write_one(|batch| batch.delete_range(range))
+    }
+
+    /// Removes every key of this keyspace.
+    pub fn clear(&self) -> Result<()> {
+        self.delete_range(..)
+    }
+
+    /// Takes what is new in a log of the roadmap's format: what lies behind the log's checkpoint, or behind `from`.
+    ///
+    /// Errors: `Corrupt` at the first record that is not whole and has a whole one behind it, or if the bytes before the
+    /// checkpoint have changed; what came before is stored, and the checkpoint says how far that is.
+    pub fn replay_log(&self, log: impl Read, from: Option<u64>) -> Result<ReplayReport> {
+        self.shared.engine.replay_log(log, from, self.reader.keyspace, self.durability)
+    }
+
+    fn write_one(&self, fill: impl FnOnce(&mut Batch) -> &mut Batch) -> Result<()> {
+        let mut batch = Batch::new();
+        fill(batch.any_keyspace(self.reader.keyspace));
+        self.shared.engine.write(Request { batch, conditions: Vec::new(), durability: self.durability })?;
+        Ok(())
+    }
+}
+
+impl Deref for Keyspace {
+    type Target = Reader;
+
+    fn deref(&self) -> &Reader {
+        &self.reader
+    }
+}
+
+impl Snapshot {
+    /// The last write that it sees.
+    pub fn seq(&self) -> SeqNo {
+        self.reader.moment.map_or(0, |(seq, _)| seq)
+    }
+
+    /// The same moment of keyspace `n`.
+    pub fn keyspace(&self, n: u8) -> Result<Snapshot> {
+        Ok(Snapshot { reader: self.reader.in_keyspace(n)?, _hold: Arc::clone(&self._hold) })
+    }
+}
+
+impl Deref for Snapshot {
+    type Target = Reader;
+
+    fn deref(&self) -> &Reader {
+        &self.reader
+    }
+}
+
+impl Reader {
+    /// The value of `key`, if it has one.
+    ///
+    /// Errors: `Corrupt`, with the file and offset of the damage; `Io`; `Closed`; `Invalid` for a key that is too long.
+    pub fn get(&self, key: impl AsRef<[u8]>) -> Result<Option<Value>> {
+        Ok(self.get_entry(key)?.map(|entry| entry.value))
+    }
+
+    /// The value of `key` with the write that put it there and its expiry.
+    pub fn get_entry(&self, key: impl AsRef<[u8]>) -> Result<Option<Entry>> {
+        self.get_in(&self.view()?, key.as_ref())
+    }
+
+    /// The values of several keys, all at one moment, in their order.
+    pub fn get_many<K: AsRef<[u8]>>(&self, keys: impl IntoIterator<Item = K>) -> Result<Vec<Option<Value>>> {
+        let view = self.view()?;
+        let get = |key: K| Ok(self.get_in(&view, key.as_ref())?.map(|entry| entry.value));
+        keys.into_iter().map(get).collect()
+    }
+
+    /// Whether `key` has a value.
+    pub fn contains(&self, key: impl AsRef<[u8]>) -> Result<bool> {
+        Ok(self.get_entry(key)?.is_some())
+    }
+
+    /// The values of a range of keys, from either end. A range that ends before it begins holds nothing.
+    pub fn scan(&self, range: impl Into<KeyRange>) -> Scan {
+        let stored = range.into().stored(self.keyspace);
+        let view = self.view();
+        let seq = view.as_ref().map_or(0, View::seq);
+        let tables = view.as_ref().ok().map(|view| Arc::clone(view.tables()));
+        let (clock, moment) = (Arc::clone(&self.shared.engine.clock), self.moment);
+        let back_range = stored.clone();
+        // Both ends read the same tables at the same moment.
+        let make_back = move || match tables {
+            Some(tables) => {
+                View::new(tables, seq, moment.map(|(_, now_ms)| now_ms), clock).cursor(back_range)
+            }
+            None => Err(Error::Closed),
+        };
+        let front = view.and_then(|view| view.cursor(stored.clone()));
+        Scan::new(front, Box::new(make_back), stored, self.hold_iterator())
+    }
+
+    /// The values of all keys that begin with `prefix`.
+    pub fn scan_prefix(&self, prefix: impl AsRef<[u8]>) -> Scan {
+        self.scan(KeyRange::prefix(prefix))
+    }
+
+    /// A cursor over a range of keys, which lends keys and values without copying them.
+    pub fn cursor(&self, range: impl Into<KeyRange>) -> RangeCursor {
+        RangeCursor::new(self.view_cursor(&range.into()), self.keyspace, self.hold_iterator())
+    }
+
+    /// About how many bytes the entries of a range take, in memory and on disk.
+    pub fn approximate_len(&self, range: impl Into<KeyRange>) -> Result<u64> {
+        self.view()?.approximate_len(&range.into().stored(self.keyspace))
+    }
+
+    fn view_cursor(&self, range: &KeyRange) -> Result<ViewCursor> {
+        self.view()?.cursor(range.stored(self.keyspace))
+    }
+
+    fn get_in(&self, view: &View, key: &[u8]) -> Result<Option<Entry>> {
+        check_key(key)?;
+        view.get(&stored_key(self.keyspace, key))
+    }
+
+    fn view(&self) -> Result<View> {
+        match self.moment {
+            None => self.shared.engine.view(),
+            Some((seq, now_ms)) => self.shared.engine.view_at(seq, now_ms),
+        }
+    }
+
+    fn in_keyspace(&self, keyspace: u8) -> Result<Reader> {
+        if keyspace == KEYSPACE_SYSTEM {
+            return Err(Error::invalid("keyspace 255 belongs to the engine; the others are 0 to 254"));
+        }
+        Ok(Reader { keyspace, ..self.clone() })
+    }
+
+    fn hold_iterator(&self) -> Hold {
+        let id = self.shared.engine.snapshots.hold_iterator(self.shared.engine.clock.now_ms());
+        self.hold(id)
+    }
+
+    fn hold(&self, id: u64) -> Hold {
+        let engine = &self.shared.engine;
+        Hold {
+            database: Arc::clone(&self.shared) as Arc<dyn Send + Sync>,
+            snapshots: Arc::clone(&engine.snapshots),
+            id,
+            closed: Arc::clone(&engine.health.closed),
+        }
+    }
+}
+
+impl Shared {
+    fn close(&self) -> Result<()> {
+        if let Some(end) = self.before_close.lock().take() {
+            end();
+        }
+        self.engine.close()
+    }
+}
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        // Whoever wants to know how it went calls `close`.
+        drop(self.close());
+    }
+}
+
+impl Engine {
+    fn close(&self) -> Result<()> {
+        if self.health.closed.swap(true, Ordering::AcqRel) {
+            return Ok(());
+        }
+        let sealed = if self.read_only { Ok(()) } else { self.seal() };
+        self.lock.lock().take();
+        sealed
+    }
+
+    fn seal(&self) -> Result<()> {
+        self.finish_maintenance();
+        let mut log = self.log.lock();
+        let sealed =
+            if self.health.stopped.load(Ordering::Acquire) { Ok(()) } else { log.seal(RecordKind::Close) };
+        log.wal = None;
+        log.spare = None;
+        sealed
+    }
+}

@@ -1,0 +1,474 @@
+//! Maintain: one bounded step of the work that writes leave behind.
+//!
+//! A step moves about a mebibyte, or makes one file, or removes a few, and returns; whoever has time calls it again.
+//! In order of urgency: a log to go on to, the flush of a frozen memtable, compaction that is under way or due, a manifest
+//! that has grown long; and when nothing was written since the last look, what an idle database owes (promise 10).
+//!
+//! # Invariants
+//! - I1. A table is synced, bytes and name, before an edit names it; a file is removed after the edit that drops it is
+//!   synced, and after the last view that holds it is gone (promise 5).
+//!
+//! # When things break
+//! A failed write of a table discards that file, and the work is tried again into a new one. A failed write of the
+//! manifest stops all writing; but a full disk is met before any byte is written, and waited out.
+
+use cairndb_storage::{FileKind, FileName};
+
+use super::Engine;
+use crate::compaction::{Outside, Run, Settled, Shape, Task, due, everything, settle};
+use crate::cursor::Cursor;
+use crate::error::{Error, Result};
+use crate::key::SeqNo;
+use crate::manifest::Manifest;
+use crate::memtable::MemtableCursor;
+use crate::range_delete::RangeDeletes;
+use crate::record::{Position, RecordKind, sync_file};
+use crate::snapshot::Live;
+use crate::sstable::{Table, TableCursor, TableMeta, TableWriter};
+use crate::sync::{Arc, Ordering};
+use crate::version::{Edit, State, Version};
+use crate::view::{Stage, Tables};
+use crate::wal::SpareWal;
+
+/// About how many bytes one step moves.
+const STEP_LEN: u64 = 1 << 20;
+
+/// The steps that `close` makes to leave a small database tidy; a large one is tidied when it is open again.
+const CLOSE_STEPS: usize = 8;
+
+/// What maintenance owns.
+pub(super) struct Maintenance {
+    /// `None` if the database is only read.
+    pub(super) manifest: Option<Manifest>,
+    /// What the manifest says.
+    pub(super) state: State,
+    flush: Option<Job>,
+    compaction: Option<Job>,
+    /// Tables that no version names any more, and logs that recovery does not need.
+    doomed: Vec<Arc<Table>>,
+    doomed_wals: Vec<u64>,
+    /// The logs that stand and are not doomed.
+    wals: Vec<u64>,
+    /// The last visible write when nothing else was left to do.
+    idle_since: Option<SeqNo>,
+    /// Where the log ended when an idle mark was last left.
+    marked: Position,
+    compacts_everything: bool,
+}
+
+/// A flush or a compaction that is under way.
+struct Job {
+    /// `None` for a flush.
+    task: Option<Task>,
+    run: Option<Run>,
+    /// Set once the run is done.
+    tables: Option<Vec<TableMeta>>,
+    base_seq: SeqNo,
+}
+
+impl Maintenance {
+    pub(super) fn new(manifest: Option<Manifest>, state: State, wals: Vec<u64>) -> Maintenance {
+        Maintenance {
+            manifest,
+            state,
+            flush: None,
+            compaction: None,
+            doomed: Vec::new(),
+            doomed_wals: Vec::new(),
+            wals,
+            idle_since: None,
+            marked: Position::default(),
+            compacts_everything: false,
+        }
+    }
+
+    /// Bytes of tables that only a view still holds.
+    pub(super) fn pinned_bytes(&self) -> u64 {
+        self.doomed.iter().map(|table| table.meta.len).sum()
+    }
+}
+
+impl Engine {
+    /// Makes one step; whether another one is waiting.
+    pub(crate) fn maintain(&self) -> Result<bool> {
+        self.check_writable()?;
+        let mut maintenance = self.maintenance.lock();
+        let result = self
+            .step(&mut maintenance)
+            .and_then(|more| if more { Ok(true) } else { self.idle(&mut maintenance) });
+        drop(maintenance);
+        if let Err(error @ Error::Corrupt { .. }) = &result {
+            // Trying again will not help, and what was written since would rest on damage.
+            self.stop(error.clone());
+        }
+        self.progress.note_step(result.as_ref().err().cloned());
+        result
+    }
+
+    /// Moves the active memtable into a table. What was written before the call is in tables when it returns.
+    pub(super) fn flush(&self) -> Result<()> {
+        let last_seq = self.visible.load(Ordering::Acquire);
+        loop {
+            self.check_writable()?;
+            let current = Arc::clone(&self.current.read());
+            let is_old = |stage: &Stage| stage.checkpoint.seq <= last_seq && !stage.memtable.is_empty();
+            match (&current.frozen, is_old(&current.active)) {
+                (None, false) => return Ok(()),
+                (Some(frozen), false) if !is_old(frozen) => return Ok(()),
+                (None, true) => self.freeze()?,
+                (Some(_), _) => {
+                    self.maintain()?;
+                }
+            }
+        }
+    }
+
+    /// Freezes the active memtable, making a log to go on to if there is none.
+    fn freeze(&self) -> Result<()> {
+        self.make_spare(&mut self.maintenance.lock())?;
+        self.try_freeze(&mut self.log.lock())?;
+        Ok(())
+    }
+
+    /// Flushes, and compacts until there is nothing left that nobody can see and nothing above the last level.
+    pub(super) fn compact(&self) -> Result<()> {
+        self.flush()?;
+        self.maintenance.lock().compacts_everything = true;
+        loop {
+            let stepped = self.maintain();
+            let mut maintenance = self.maintenance.lock();
+            if stepped.is_err() {
+                maintenance.compacts_everything = false;
+            }
+            stepped?;
+            if !maintenance.compacts_everything {
+                return Ok(());
+            }
+        }
+    }
+
+    /// What a closing database does: a few steps, then nothing half-done stays.
+    pub(super) fn finish_maintenance(&self) {
+        let mut maintenance = self.maintenance.lock();
+        for _ in 0..CLOSE_STEPS {
+            if !matches!(self.step(&mut maintenance), Ok(true)) {
+                break;
+            }
+        }
+        for job in [maintenance.flush.take(), maintenance.compaction.take()].into_iter().flatten() {
+            self.discard(job);
+        }
+        self.remove_doomed(&mut maintenance);
+    }
+
+    /// One step of what is due; `false` if nothing is.
+    fn step(&self, maintenance: &mut Maintenance) -> Result<bool> {
+        self.remove_doomed(maintenance);
+        let current = Arc::clone(&self.current.read());
+        if self.wants_spare(&current) && self.make_spare(maintenance)? {
+            return Ok(true);
+        }
+        if let Some(frozen) = &current.frozen {
+            self.sync_predecessors()?;
+            let job = maintenance.flush.take().unwrap_or_else(|| self.flush_job(frozen, &current.version));
+            maintenance.flush = self.step_job(maintenance, job)?;
+            return Ok(true);
+        }
+        if maintenance.compaction.is_none() {
+            maintenance.compaction = self
+                .due_task(maintenance, &current.version)
+                .map(|task| self.compaction_job(task, &current.version))
+                .transpose()?;
+        }
+        if let Some(job) = maintenance.compaction.take() {
+            maintenance.compaction = self.step_job(maintenance, job)?;
+            return Ok(true);
+        }
+        if maintenance.manifest.as_ref().is_some_and(Manifest::is_long) {
+            self.replace_manifest(maintenance)?;
+            return Ok(true);
+        }
+        Ok(false)
+    }
+
+    /// What an idle database owes. It is idle if nothing was written since the last time there was nothing to do.
+    fn idle(&self, maintenance: &mut Maintenance) -> Result<bool> {
+        let seq = self.visible.load(Ordering::Acquire);
+        if maintenance.idle_since.replace(seq) != Some(seq) {
+            return Ok(false);
+        }
+        let current = Arc::clone(&self.current.read());
+        let memtable = &current.active.memtable;
+        let waiting = if memtable.has_range_deletes() { u64::MAX } else { memtable.entries() };
+        let (settled, task) = settle(&current.version, self.shape(), &self.live(), waiting);
+        if settled == Settled::No {
+            self.make_spare(maintenance)?;
+            return self.try_freeze(&mut self.log.lock());
+        }
+        if let Some(task) = task {
+            maintenance.compaction = Some(self.compaction_job(task, &current.version)?);
+            return Ok(true);
+        }
+        self.leave_mark(maintenance)?;
+        Ok(false)
+    }
+
+    /// Vouches for all that was written, so that rot in it can be told from a torn tail.
+    fn leave_mark(&self, maintenance: &mut Maintenance) -> Result<()> {
+        let mut log = self.log.lock();
+        let end = log.wal.as_ref().ok_or(Error::Closed)?.end();
+        let is_begun = log.wal.as_ref().is_some_and(|wal| wal.first_seq < log.next_seq);
+        if maintenance.marked != end && is_begun {
+            match log.seal(RecordKind::Mark) {
+                Ok(()) | Err(Error::DiskFull { .. }) => {}
+                Err(error) => return Err(self.stop(error)),
+            }
+            maintenance.marked = log.wal.as_ref().ok_or(Error::Closed)?.end();
+        }
+        Ok(())
+    }
+
+    fn due_task(&self, maintenance: &mut Maintenance, version: &Version) -> Option<Task> {
+        let live = self.live();
+        if maintenance.compacts_everything {
+            let task = everything(version, &live);
+            maintenance.compacts_everything = task.is_some();
+            return task;
+        }
+        due(version, self.shape(), &live)
+    }
+
+    fn shape(&self) -> Shape {
+        Shape { base_bytes: 4 * self.options.memtable_bytes() }
+    }
+
+    pub(super) fn live(&self) -> Live {
+        self.snapshots.live(|| (self.visible.load(Ordering::Acquire), self.clock.now_ms()))
+    }
+
+    fn wants_spare(&self, current: &Tables) -> bool {
+        current.active.memtable.memory_len() >= self.options.memtable_bytes() / 2
+    }
+
+    /// Makes a log to go on to; `false` if there is one.
+    fn make_spare(&self, maintenance: &mut Maintenance) -> Result<bool> {
+        let room = {
+            let log = self.log.lock();
+            let wal = log.wal.as_ref().ok_or(Error::Closed)?;
+            if log.spare.is_some() {
+                return Ok(false);
+            }
+            wal.room()
+        };
+        let spare = SpareWal::create(self.storage.as_ref(), maintenance.state.last_wal, self.id, room)?;
+        maintenance.state.last_wal = spare.number();
+        maintenance.wals.push(spare.number());
+        self.log.lock().spare = Some(spare);
+        Ok(true)
+    }
+
+    /// Syncs the logs before the active one, so that only the active one is left for who waits for a sync.
+    fn sync_predecessors(&self) -> Result<()> {
+        let unsynced = self.log.lock().unsynced.clone();
+        for (name, file) in unsynced {
+            sync_file(file.as_ref(), name, "wal.sync").map_err(|error| self.stop(error))?;
+            self.log.lock().unsynced.retain(|(other, _)| *other != name);
+        }
+        Ok(())
+    }
+
+    fn flush_job(&self, frozen: &Stage, version: &Version) -> Job {
+        let cursor: Box<dyn Cursor> = Box::new(MemtableCursor::new(Arc::clone(&frozen.memtable)));
+        let deletes = RangeDeletes::clone(&frozen.memtable.range_deletes());
+        let outside = Outside::below(version, 0, SeqNo::MAX);
+        let run = Run::new(vec![cursor], deletes, self.live(), outside, u64::MAX);
+        Job { task: None, run: Some(run), tables: None, base_seq: frozen.checkpoint.seq }
+    }
+
+    fn compaction_job(&self, task: Task, version: &Version) -> Result<Job> {
+        if task.is_move {
+            let tables = task.inputs.iter().map(|(_, table)| table.meta.clone()).collect();
+            return Ok(Job { task: Some(task), run: None, tables: Some(tables), base_seq: 0 });
+        }
+        let mut deletes = RangeDeletes::default();
+        let mut cursors: Vec<Box<dyn Cursor>> = Vec::new();
+        let mut base_seq = SeqNo::MAX;
+        for (_, table) in &task.inputs {
+            if let Some(of_table) = table.range_deletes()? {
+                deletes.merge_clipped(&of_table, &table.meta.start, &table.meta.end);
+            }
+            cursors.push(Box::new(TableCursor::new(Arc::clone(table), false)));
+            base_seq = base_seq.min(table.meta.counts.seq_min);
+        }
+        let outside = Outside::below(version, task.level, base_seq);
+        let table_bytes = if task.level == 0 { u64::MAX } else { self.options.table_bytes() };
+        let run = Run::new(cursors, deletes, self.live(), outside, table_bytes);
+        Ok(Job { task: Some(task), run: Some(run), tables: None, base_seq })
+    }
+
+    /// Steps a job; `None` when it is done and its edit recorded.
+    fn step_job(&self, maintenance: &mut Maintenance, mut job: Job) -> Result<Option<Job>> {
+        if let (Some(run), None) = (&mut job.run, &job.tables) {
+            let mut create = || self.create_table(maintenance, job.base_seq);
+            match run.step(STEP_LEN, &mut create) {
+                Ok(false) => return Ok(Some(job)),
+                Ok(true) => {}
+                Err(error @ Error::Busy { .. }) => {
+                    self.keep_job(maintenance, job);
+                    return Err(error);
+                }
+                Err(error) => {
+                    self.discard(job);
+                    return Err(error);
+                }
+            }
+            job.tables = job.run.take().map(Run::into_tables);
+        }
+        let edit = self.edit_of(&job);
+        match self.record(maintenance, &edit) {
+            Ok(()) => {}
+            Err(error @ Error::DiskFull { .. }) => {
+                self.keep_job(maintenance, job);
+                return Err(error);
+            }
+            Err(error) => return Err(self.stop(error)),
+        }
+        self.install(maintenance, &job, &edit);
+        Ok(None)
+    }
+
+    fn keep_job(&self, maintenance: &mut Maintenance, job: Job) {
+        let place = if job.task.is_some() { &mut maintenance.compaction } else { &mut maintenance.flush };
+        *place = Some(job);
+    }
+
+    fn create_table(&self, maintenance: &mut Maintenance, base_seq: SeqNo) -> Result<TableWriter> {
+        let above = maintenance.state.last_sstable;
+        let (number, file) =
+            self.storage.create("sstable.create", FileKind::SsTable, above).map_err(|e| match e.kind() {
+                std::io::ErrorKind::WouldBlock => {
+                    Error::Busy { what: "the storage has no spare SSTable".into() }
+                }
+                _ => Error::io("creating an SSTable", e),
+            })?;
+        maintenance.state.last_sstable = number;
+        let manifest = maintenance.manifest.as_ref().map_or(0, Manifest::number);
+        Ok(TableWriter::new(file, number, self.id, manifest, base_seq, self.options.compression))
+    }
+
+    fn edit_of(&self, job: &Job) -> Edit {
+        let tables = job.tables.iter().flatten();
+        match &job.task {
+            None => Edit {
+                added: tables.map(|meta| (0, meta.clone())).collect(),
+                checkpoint: Some(self.current.read().active.checkpoint),
+                ..Edit::default()
+            },
+            Some(task) => Edit {
+                added: tables.map(|meta| (task.level, meta.clone())).collect(),
+                removed: task.inputs.iter().map(|(_, table)| table.meta.number).collect(),
+                ..Edit::default()
+            },
+        }
+    }
+
+    /// Records an edit, with the clock and the last numbers; names are synced first (promise 5).
+    fn record(&self, maintenance: &mut Maintenance, edit: &Edit) -> Result<()> {
+        self.sync_names()?;
+        let last_numbers = Some((maintenance.state.last_sstable, maintenance.state.last_wal));
+        let edit = Edit { clock_ms: Some(self.clock.now_ms()), last_numbers, ..edit.clone() };
+        maintenance.manifest.as_mut().ok_or(Error::ReadOnly)?.record(&edit)?;
+        maintenance.state.apply(&edit).expect("an edit of this version fits it");
+        Ok(())
+    }
+
+    fn sync_names(&self) -> Result<()> {
+        self.storage.sync_names("names.sync").map_err(|e| Error::unknown("syncing the names of new files", e))
+    }
+
+    /// Shows readers what the edit has changed, and dooms what it has dropped.
+    fn install(&self, maintenance: &mut Maintenance, job: &Job, edit: &Edit) {
+        let moved = |number: &u64| edit.added.iter().any(|(_, meta)| meta.number == *number);
+        match &job.task {
+            Some(task) => {
+                let dropped =
+                    task.inputs.iter().map(|(_, table)| table).filter(|table| !moved(&table.meta.number));
+                maintenance.doomed.extend(dropped.cloned());
+                self.counters.compactions.fetch_add(1, Ordering::Relaxed);
+            }
+            None => {
+                self.counters.flushes.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        let written: u64 = if job.task.as_ref().is_some_and(|task| task.is_move) {
+            0
+        } else {
+            edit.added.iter().map(|(_, meta)| meta.len).sum()
+        };
+        self.counters.table_bytes_written.fetch_add(written, Ordering::Relaxed);
+        self.change_current(|tables| {
+            tables.version = Arc::new(tables.version.apply(edit, &self.files));
+            if job.task.is_none() {
+                tables.frozen = None;
+            }
+        });
+        if let Some(checkpoint) = edit.checkpoint {
+            self.log.lock().unsynced.retain(|(name, _)| name.number >= checkpoint.wal);
+            let wals = std::mem::take(&mut maintenance.wals);
+            let (doomed, kept) = wals.into_iter().partition(|number| *number < checkpoint.wal);
+            maintenance.wals = kept;
+            maintenance.doomed_wals = doomed;
+        }
+    }
+
+    fn discard(&self, job: Job) {
+        let unfinished = job.run.iter().flat_map(Run::numbers);
+        let is_move = job.task.as_ref().is_some_and(|task| task.is_move);
+        let finished = job.tables.iter().flatten().map(|meta| meta.number).filter(|_| !is_move);
+        for number in unfinished.chain(finished) {
+            self.remove_table(number);
+        }
+    }
+
+    fn remove_table(&self, number: u64) {
+        self.files.forget(number);
+        self.remove(FileName { kind: FileKind::SsTable, number });
+    }
+
+    /// Removes a file that nothing names. If that fails, the next open finds it and tries again.
+    fn remove(&self, name: FileName) {
+        if self.storage.remove("remove", name).is_err() {
+            self.counters.removes_failed.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Removes the tables that no view holds any more, and the logs that recovery does not need.
+    fn remove_doomed(&self, maintenance: &mut Maintenance) {
+        let (free, held): (Vec<_>, Vec<_>) = std::mem::take(&mut maintenance.doomed)
+            .into_iter()
+            .partition(|table| Arc::strong_count(table) == 1);
+        maintenance.doomed = held;
+        for table in free {
+            self.remove_table(table.meta.number);
+        }
+        for number in std::mem::take(&mut maintenance.doomed_wals) {
+            self.remove(FileName { kind: FileKind::Wal, number });
+        }
+    }
+
+    fn replace_manifest(&self, maintenance: &mut Maintenance) -> Result<()> {
+        let Some(old) = maintenance.manifest.as_ref().map(Manifest::number) else { return Ok(()) };
+        let base = maintenance.state.base();
+        let fresh = Manifest::create(self.storage.as_ref(), old, old, self.id, &base);
+        let fresh = match fresh {
+            Ok(fresh) => fresh,
+            // The old one is as good as it was. A half-made new one is no whole base, or says the same.
+            Err(error @ (Error::DiskFull { .. } | Error::Busy { .. })) => return Err(error),
+            Err(error) => return Err(self.stop(error)),
+        };
+        self.counters.manifest.store(fresh.number(), Ordering::Release);
+        maintenance.manifest = Some(fresh);
+        self.remove(FileName { kind: FileKind::Manifest, number: old });
+        Ok(())
+    }
+}

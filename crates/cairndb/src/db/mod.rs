@@ -1,0 +1,215 @@
+//! Db: the rooms below, put together and kept running.
+//!
+//! The [`Engine`] is what all handles of one open database share. It is four things side by side: what readers take
+//! (the tables of this moment and the last visible sequence number), what writers pass through (a queue and the log),
+//! what maintenance owns (the manifest and its jobs), and how the database is (open, stopped, closed). Each is touched
+//! by one group of functions, in a file of its own.
+//!
+//! # Where it sits
+//! On everything. It makes no thread, reads no clock of its own, and opens no file but through `Storage`.
+//!
+//! # Invariants
+//! - I1. Locks are taken in this order: maintenance, log, current, queue; none while waiting for maintenance.
+//! - I2. `visible` rises only after the entries up to it are in a memtable that `current` names (promise 3).
+
+mod backup;
+mod handle;
+mod maintain;
+mod open;
+mod replay;
+mod stats;
+mod write;
+
+pub use backup::{BackupMode, BackupReport};
+pub use handle::{CheckpointMove, Db, Keyspace, Reader, Snapshot};
+pub use open::RecoveryReport;
+pub use replay::{ReplayCheckpoint, ReplayReport};
+pub use stats::Stats;
+pub use write::{Condition, Outcome};
+
+use cairndb_storage::{Lock, Storage};
+
+use crate::clock::MonotonicClock;
+use crate::error::{Error, Result};
+use crate::key::SeqNo;
+use crate::options::Options;
+use crate::snapshot::Snapshots;
+use crate::sstable::TableFiles;
+use crate::sync::{Arc, AtomicBool, AtomicU64, Condvar, Mutex, Ordering, RwLock};
+use crate::view::{Tables, View};
+use maintain::Maintenance;
+use stats::Counters;
+use write::{Log, Queue};
+
+/// What all handles of one open database share.
+pub(crate) struct Engine {
+    // Given at open; never changed.
+    pub(crate) options: Options,
+    storage: Arc<dyn Storage>,
+    files: Arc<TableFiles>,
+    clock: Arc<MonotonicClock>,
+    /// This incarnation of the database.
+    id: u128,
+    read_only: bool,
+    recovery: RecoveryReport,
+
+    // What readers take.
+    current: RwLock<Arc<Tables>>,
+    visible: AtomicU64,
+    snapshots: Arc<Snapshots>,
+
+    // What writers pass through.
+    queue: Mutex<Queue>,
+    log: Mutex<Log>,
+
+    // What maintenance owns.
+    maintenance: Mutex<Maintenance>,
+    pub(crate) progress: Progress,
+
+    // How the database is.
+    health: Health,
+    lock: Mutex<Option<Lock>>,
+    counters: Counters,
+}
+
+/// Whether the database is open and may be written.
+#[derive(Default)]
+struct Health {
+    closed: Arc<AtomicBool>,
+    stopped: AtomicBool,
+    cause: Mutex<Option<Arc<Error>>>,
+}
+
+/// How writers that wait and whoever does maintenance tell each other.
+#[derive(Default)]
+pub(crate) struct Progress {
+    state: Mutex<ProgressState>,
+    stepped: Condvar,
+    wanted: Condvar,
+    /// Somebody calls `maintain` whenever it is wanted.
+    attended: AtomicBool,
+}
+
+#[derive(Default)]
+struct ProgressState {
+    steps: u64,
+    wanted: bool,
+    /// Why the last step failed, if it did.
+    error: Option<Error>,
+}
+
+impl Engine {
+    /// The present.
+    fn view(&self) -> Result<View> {
+        self.check_open()?;
+        let (tables, seq) = self.take_present();
+        Ok(View::new(tables, seq, None, Arc::clone(&self.clock)))
+    }
+
+    /// The moment `seq`, at which somebody holds a snapshot.
+    fn view_at(&self, seq: SeqNo, now_ms: u64) -> Result<View> {
+        self.check_open()?;
+        let tables = Arc::clone(&self.current.read());
+        Ok(View::new(tables, seq, Some(now_ms), Arc::clone(&self.clock)))
+    }
+
+    /// The tables, then the sequence number, and the tables again: had the memtable been frozen in between, entries up
+    /// to that number could be in one that was not taken (promise 4).
+    fn take_present(&self) -> (Arc<Tables>, SeqNo) {
+        loop {
+            let tables = Arc::clone(&self.current.read());
+            let seq = self.visible.load(Ordering::Acquire);
+            if Arc::ptr_eq(&tables.active.memtable, &self.current.read().active.memtable) {
+                return (tables, seq);
+            }
+        }
+    }
+
+    /// Changes what readers take.
+    fn change_current(&self, change: impl FnOnce(&mut Tables)) {
+        let mut current = self.current.write();
+        let mut next = Tables::clone(&current);
+        change(&mut next);
+        *current = Arc::new(next);
+    }
+
+    fn check_open(&self) -> Result<()> {
+        if self.health.closed.load(Ordering::Acquire) { Err(Error::Closed) } else { Ok(()) }
+    }
+
+    fn check_writable(&self) -> Result<()> {
+        self.check_open()?;
+        if self.read_only {
+            return Err(Error::ReadOnly);
+        }
+        if self.health.stopped.load(Ordering::Acquire) {
+            let cause = self.health.cause.lock().clone();
+            return Err(Error::Stopped { cause: cause.expect("a stopped database knows why") });
+        }
+        Ok(())
+    }
+
+    /// Ends all writing until the database is opened again (promise 8), and hands the cause back.
+    pub(crate) fn stop(&self, cause: Error) -> Error {
+        let mut kept = self.health.cause.lock();
+        if kept.is_none() {
+            *kept = Some(Arc::new(cause.clone()));
+            self.health.stopped.store(true, Ordering::Release);
+        }
+        drop(kept);
+        self.progress.note_step(Some(cause.clone()));
+        cause
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.health.closed.load(Ordering::Acquire)
+    }
+}
+
+impl Progress {
+    /// Says that there is something to do.
+    pub(crate) fn want(&self) {
+        let mut state = self.state.lock();
+        state.wanted = true;
+        self.wanted.notify_all();
+    }
+
+    fn note_step(&self, error: Option<Error>) {
+        let mut state = self.state.lock();
+        state.steps += 1;
+        state.error = error;
+        self.stepped.notify_all();
+    }
+
+    /// Says whether somebody calls `maintain` whenever it is wanted; if not, writers that must wait call it themselves.
+    pub(crate) fn set_attended(&self, attended: bool) {
+        self.attended.store(attended, Ordering::Release);
+        self.note_step(None);
+    }
+
+    fn is_attended(&self) -> bool {
+        self.attended.load(Ordering::Acquire)
+    }
+
+    /// Waits until a step has been made, and hands on its error.
+    fn wait_for_step(&self) -> Result<()> {
+        let mut state = self.state.lock();
+        let before = state.steps;
+        state.wanted = true;
+        self.wanted.notify_all();
+        while state.steps == before && self.is_attended() {
+            state = self.stepped.wait(state);
+        }
+        state.error.clone().map_or(Ok(()), Err)
+    }
+
+    /// Waits until maintenance is wanted, at most for `ms`.
+    #[cfg(not(target_family = "wasm"))]
+    pub(crate) fn wait_until_wanted(&self, ms: u64) {
+        let mut state = self.state.lock();
+        if !state.wanted {
+            state = self.wanted.wait_for(state, ms);
+        }
+        state.wanted = false;
+    }
+}

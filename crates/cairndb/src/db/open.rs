@@ -1,0 +1,416 @@
+//! Open: from a set of files to a running engine; recovery.
+//!
+//! 1. The newest manifest whose base is whole tells which tables stand and where the logs begin that have to be replayed.
+//! 2. Everything it names is checked to be there; the logs are surveyed. Up to here nothing is changed, and damage ends
+//!    the open with `Corrupt`.
+//! 3. The logs are replayed. Unless a clean close sealed them, what they held is flushed to synced tables: the bytes
+//!    just read may be in the page cache alone (promise 8).
+//! 4. A new log and a new manifest are written and synced; from then on they are the truth.
+//! 5. What the new manifest does not name is removed.
+//!
+//! # When things break
+//! Crash, at any point: before the new manifest is whole the old one still is, and everything it names still stands; the
+//! next open does the same again.
+
+use cairndb_storage::{File, FileKind, FileName, Lock, LockError, LockMode, Storage};
+
+use super::maintain::Maintenance;
+use super::stats::Counters;
+use super::write::{Log, Queue};
+use super::{Engine, Health, Progress};
+use crate::clock::MonotonicClock;
+use crate::compaction::{Outside, Run};
+use crate::cursor::Cursor;
+use crate::error::{Error, Result};
+use crate::header::Header;
+use crate::key::SeqNo;
+use crate::manifest::{self, Manifest, Recovered};
+use crate::memtable::{Memtable, MemtableCursor};
+use crate::options::Options;
+use crate::range_delete::RangeDeletes;
+use crate::record::Position;
+use crate::snapshot::{Live, Snapshots};
+use crate::sstable::{TableFiles, TableWriter};
+use crate::sync::{Arc, AtomicU64, Mutex, RwLock};
+use crate::version::{State, Version};
+use crate::view::{Stage, Tables};
+use crate::wal::{self, Authors, Checkpoint, SpareWal, Survey, Wal};
+
+/// How many sequence numbers are passed over when the database was not closed cleanly. Of writes that were never on the
+/// disk readers may have seen the numbers; there cannot have been more of them than memtables hold entries.
+const SEQ_JUMP: SeqNo = 1 << 32;
+
+/// When this many logs have been closed and opened again without a flush, they are flushed.
+const LOGS_MAX: usize = 6;
+
+/// What opening the database found and did.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct RecoveryReport {
+    /// There was no database: this is a new one.
+    pub created: bool,
+    /// It had been closed cleanly.
+    pub sealed: bool,
+    /// The logs that were replayed.
+    pub wals: usize,
+    /// The whole records in them.
+    pub records: u64,
+    /// The entries in those.
+    pub entries: u64,
+    /// The bytes of the torn tail, which were never promised and have been dropped.
+    pub torn_bytes: u64,
+    /// Where the torn tail began.
+    pub torn: Option<String>,
+    /// Files that nothing needed any more.
+    pub files_removed: usize,
+    /// How long it took, by the clock that was given.
+    pub took_ms: u64,
+}
+
+/// The files that stand, by kind, rising.
+#[derive(Default)]
+struct Listing {
+    manifests: Vec<u64>,
+    sstables: Vec<u64>,
+    wals: Vec<u64>,
+}
+
+/// What the logs were replayed into.
+struct Replayed {
+    memtable: Arc<Memtable>,
+    /// Some of it went to tables, so the rest must too.
+    flushed: bool,
+}
+
+/// Opens the database in `storage`, and makes one if there is none and it may be written.
+pub(crate) fn open(storage: Arc<dyn Storage>, options: Options, read_only: bool) -> Result<Engine> {
+    options.check()?;
+    let begun_ms = (options.clock)();
+    let lock = lock(storage.as_ref(), read_only)?;
+    let listing = list(storage.as_ref())?;
+    let recovered = manifest::recover(storage.as_ref(), &listing.manifests)?;
+    let mut opening = match recovered {
+        Some(recovered) => Opening::existing(storage, options, read_only, &listing, recovered)?,
+        None if read_only => return Err(Error::invalid("there is no database here")),
+        None => Opening::new(storage, options, &listing)?,
+    };
+    if !read_only {
+        opening.write_anew()?;
+        opening.remove_rest(&listing);
+    }
+    opening.report.took_ms = (opening.options.clock)().saturating_sub(begun_ms);
+    Ok(opening.into_engine(lock, read_only))
+}
+
+fn lock(storage: &dyn Storage, read_only: bool) -> Result<Lock> {
+    let mode = if read_only { LockMode::Shared } else { LockMode::Exclusive };
+    storage.lock("open.lock", mode).map_err(|error| match error {
+        LockError::Held(holder) => Error::Locked { holder },
+        LockError::Io(error) => Error::io("locking the database", error),
+    })
+}
+
+fn list(storage: &dyn Storage) -> Result<Listing> {
+    let mut listing = Listing::default();
+    for name in storage.list("open.list").map_err(|e| Error::io("listing the database's files", e))? {
+        match name.kind {
+            FileKind::Manifest => listing.manifests.push(name.number),
+            FileKind::SsTable => listing.sstables.push(name.number),
+            FileKind::Wal => listing.wals.push(name.number),
+        }
+    }
+    Ok(listing)
+}
+
+/// A database that is being opened.
+struct Opening {
+    storage: Arc<dyn Storage>,
+    options: Options,
+    files: Arc<TableFiles>,
+    clock: Arc<MonotonicClock>,
+    id: u128,
+    /// The manifest that is the truth so far; 0 for none.
+    chosen: u64,
+    last_manifest: u64,
+    state: State,
+    survey: Survey,
+    replayed: Replayed,
+    manifest: Option<Manifest>,
+    wal: Option<Wal>,
+    next_seq: SeqNo,
+    report: RecoveryReport,
+}
+
+impl Opening {
+    fn new(storage: Arc<dyn Storage>, options: Options, listing: &Listing) -> Result<Opening> {
+        check_nothing_was_promised(storage.as_ref(), listing)?;
+        let survey = Survey::nothing();
+        let mut opening = Opening::with(storage, options, listing, 0, State::default(), survey);
+        opening.report.created = true;
+        Ok(opening)
+    }
+
+    fn existing(
+        storage: Arc<dyn Storage>,
+        options: Options,
+        read_only: bool,
+        listing: &Listing,
+        recovered: Recovered,
+    ) -> Result<Opening> {
+        let Recovered { header, state, .. } = recovered;
+        let number = header.name.number;
+        let authors = Authors { manifest: number, id: header.id, older: &state.older_wals };
+        let survey = wal::survey(storage.as_ref(), state.checkpoint, &listing.wals, &authors)?;
+        if !read_only {
+            check_tables(storage.as_ref(), &state, listing, number)?;
+        }
+        let mut opening = Opening::with(storage, options, listing, number, state, survey);
+        opening.replay(read_only)?;
+        Ok(opening)
+    }
+
+    fn with(
+        storage: Arc<dyn Storage>,
+        options: Options,
+        listing: &Listing,
+        chosen: u64,
+        mut state: State,
+        survey: Survey,
+    ) -> Opening {
+        let last = |numbers: &[u64], recorded: u64| numbers.last().copied().unwrap_or(0).max(recorded);
+        state.last_sstable = last(&listing.sstables, state.last_sstable);
+        state.last_wal = last(&listing.wals, state.last_wal);
+        let cache_bytes = options.memory_budget_bytes - 2 * options.memtable_bytes();
+        let files = Arc::new(TableFiles::new(Arc::clone(&storage), cache_bytes, options.open_files_max));
+        let clock = Arc::new(MonotonicClock::new(Arc::clone(&options.clock), state.clock_ms));
+        let report = RecoveryReport {
+            sealed: survey.sealed,
+            wals: survey.log_count(),
+            records: survey.records,
+            torn_bytes: survey.torn_bytes,
+            torn: survey.torn.as_ref().map(ToString::to_string),
+            ..RecoveryReport::default()
+        };
+        Opening {
+            id: (options.ids)(),
+            last_manifest: last(&listing.manifests, chosen),
+            next_seq: survey.next_seq,
+            storage,
+            options,
+            files,
+            clock,
+            chosen,
+            state,
+            survey,
+            replayed: Replayed { memtable: Arc::new(Memtable::new()), flushed: false },
+            manifest: None,
+            wal: None,
+            report,
+        }
+    }
+
+    /// Replays the logs; what does not fit a memtable goes to tables at once.
+    fn replay(&mut self, read_only: bool) -> Result<()> {
+        let mut survey = std::mem::take(&mut self.survey);
+        let storage = Arc::clone(&self.storage);
+        let (full_len, mut seq) = (self.options.memtable_bytes(), self.state.checkpoint.seq);
+        wal::replay(storage.as_ref(), &survey, |entries| {
+            for entry in entries {
+                self.replayed.memtable.insert(entry);
+                self.report.entries += 1;
+                seq = entry.seq + 1;
+            }
+            if !read_only && self.replayed.memtable.memory_len() >= full_len {
+                self.flush_replayed()
+            } else {
+                Ok(())
+            }
+        })?;
+        assert_eq!(seq, survey.next_seq, "promise 5: sequence numbers join");
+        survey.next_seq = seq;
+        self.survey = survey;
+        Ok(())
+    }
+
+    /// Moves what was replayed so far into tables of level 0.
+    fn flush_replayed(&mut self) -> Result<()> {
+        let memtable = std::mem::replace(&mut self.replayed.memtable, Arc::new(Memtable::new()));
+        self.replayed.flushed = true;
+        let version =
+            Version::new(self.state.tables.values().map(|(level, meta)| (*level, meta)), &self.files);
+        let deletes = RangeDeletes::clone(&memtable.range_deletes());
+        let cursor: Box<dyn Cursor> = Box::new(MemtableCursor::new(memtable));
+        let live = Live { seqs: vec![SeqNo::MAX], now_ms: self.clock.now_ms() };
+        let outside = Outside::below(&version, 0, SeqNo::MAX);
+        let mut run = Run::new(vec![cursor], deletes, live, outside, u64::MAX);
+        while !run.step(u64::MAX, &mut || self.create_table())? {}
+        for meta in run.into_tables() {
+            self.state.tables.insert(meta.number, (0, meta));
+        }
+        Ok(())
+    }
+
+    fn create_table(&mut self) -> Result<TableWriter> {
+        let (number, file) = self
+            .storage
+            .create("sstable.create", FileKind::SsTable, self.state.last_sstable)
+            .map_err(|e| Error::io("creating an SSTable", e))?;
+        self.state.last_sstable = number;
+        let base_seq = self.state.checkpoint.seq;
+        Ok(TableWriter::new(file, number, self.id, self.chosen, base_seq, self.options.compression))
+    }
+
+    /// Writes and syncs the log and the manifest of this incarnation.
+    fn write_anew(&mut self) -> Result<()> {
+        let keeps_logs = self.survey.sealed && !self.replayed.flushed && self.survey.log_count() < LOGS_MAX;
+        if !keeps_logs && !self.replayed.memtable.is_empty() {
+            self.flush_replayed()?;
+        }
+        if !self.survey.sealed && !self.report.created {
+            self.next_seq += SEQ_JUMP;
+        }
+        let storage = Arc::clone(&self.storage);
+        let spare = SpareWal::create(storage.as_ref(), self.state.last_wal, self.id, 0)?;
+        self.state.last_wal = spare.number();
+        let before = if self.report.created { Position::default() } else { self.survey.end };
+        let wal = Wal::begin(spare, self.chosen, before, self.next_seq)?;
+        crate::record::sync_file(wal.file().as_ref(), wal.name(), "open.sync_wal")?;
+        if keeps_logs {
+            self.state.older_wals = self.survey.ids();
+        } else {
+            self.state.checkpoint = Checkpoint { wal: wal.number(), seq: self.next_seq };
+            self.state.older_wals = Vec::new();
+        }
+        self.state.clock_ms = self.clock.now_ms();
+        self.wal = Some(wal);
+        storage
+            .sync_names("open.sync_names")
+            .map_err(|e| Error::unknown("syncing the names of new files", e))?;
+        let base = self.state.base();
+        self.manifest =
+            Some(Manifest::create(storage.as_ref(), self.last_manifest, self.chosen, self.id, &base)?);
+        Ok(())
+    }
+
+    /// Removes every file that the new manifest does not need.
+    fn remove_rest(&mut self, listing: &Listing) {
+        let kept_wals = self.kept_wals();
+        let rest = |kind: FileKind, numbers: &[u64], keeps: &dyn Fn(u64) -> bool| {
+            let unneeded = numbers.iter().copied().filter(|number| !keeps(*number));
+            unneeded.map(|number| FileName { kind, number }).collect::<Vec<_>>()
+        };
+        let removed = [
+            rest(FileKind::Wal, &listing.wals, &|number| kept_wals.contains(&number)),
+            rest(FileKind::SsTable, &listing.sstables, &|number| self.state.tables.contains_key(&number)),
+            rest(FileKind::Manifest, &listing.manifests, &|_| false),
+        ];
+        for name in removed.into_iter().flatten() {
+            // What cannot be removed now is found again by the next open.
+            self.report.files_removed += usize::from(self.storage.remove("open.remove", name).is_ok());
+        }
+    }
+
+    /// The older logs that recovery still needs.
+    fn kept_wals(&self) -> Vec<u64> {
+        if self.state.older_wals.is_empty() { Vec::new() } else { self.survey.numbers() }
+    }
+
+    fn into_engine(self, lock: Lock, read_only: bool) -> Engine {
+        let tables = self.state.tables.values().map(|(level, meta)| (*level, meta));
+        let version = Arc::new(Version::new(tables, &self.files));
+        let wals = self.kept_wals().into_iter().chain(self.wal.as_ref().map(Wal::number)).collect();
+        let active = Stage { memtable: self.replayed.memtable, checkpoint: self.state.checkpoint };
+        let counters = Counters {
+            manifest: AtomicU64::new(self.manifest.as_ref().map_or(self.chosen, Manifest::number)),
+            ..Counters::default()
+        };
+        let log = Log {
+            synced: self.wal.as_ref().map_or(self.survey.end, Wal::end),
+            wal: self.wal,
+            spare: None,
+            unsynced: Vec::new(),
+            next_seq: self.next_seq,
+        };
+        Engine {
+            options: self.options,
+            storage: self.storage,
+            files: self.files,
+            clock: self.clock,
+            id: self.id,
+            read_only,
+            recovery: self.report,
+            current: RwLock::new(Arc::new(Tables { active, frozen: None, version })),
+            visible: AtomicU64::new(self.next_seq - 1),
+            snapshots: Arc::new(Snapshots::default()),
+            queue: Mutex::new(Queue::default()),
+            log: Mutex::new(log),
+            maintenance: Mutex::new(Maintenance::new(self.manifest, self.state, wals)),
+            progress: Progress::default(),
+            health: Health::default(),
+            lock: Mutex::new(Some(lock)),
+            counters,
+        }
+    }
+}
+
+/// Without a manifest, whatever stands must be the rest of a first open that did not live to promise anything.
+fn check_nothing_was_promised(storage: &dyn Storage, listing: &Listing) -> Result<()> {
+    let wals = listing.wals.iter().map(|number| FileName { kind: FileKind::Wal, number: *number });
+    let sstables =
+        listing.sstables.iter().map(|number| FileName { kind: FileKind::SsTable, number: *number });
+    for name in wals.chain(sstables) {
+        let file = open_file(storage, name)?;
+        match Header::read(file.as_ref(), name, "open.header") {
+            // The first log is born under no manifest, and synced before there is one.
+            Ok(header)
+                if name.kind == FileKind::Wal && header.manifest == 0 && is_unused(&file, &header)? => {}
+            Ok(_) => {
+                return Err(Error::corrupt(name, 0, "it belongs to a database whose manifest is gone"));
+            }
+            Err(Error::Corrupt { .. }) if name.kind == FileKind::Wal => {}
+            Err(Error::Corrupt { .. }) if file.len("open.len").is_ok_and(|len| len == 0) => {}
+            Err(Error::Corrupt { .. }) => {
+                return Err(Error::corrupt(name, 0, "a table stands here, and no manifest names it"));
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+fn is_unused(file: &Arc<dyn File>, header: &Header) -> Result<bool> {
+    let mut reader = crate::record::RecordReader::new(Arc::clone(file), header, "open.read")?;
+    Ok(!matches!(reader.next()?, crate::record::Found::Record(_)))
+}
+
+/// Everything that the manifest names stands, at its length; and nothing that stands knows of a later manifest.
+fn check_tables(storage: &dyn Storage, state: &State, listing: &Listing, manifest: u64) -> Result<()> {
+    for (number, (_, meta)) in &state.tables {
+        let name = FileName { kind: FileKind::SsTable, number: *number };
+        if listing.sstables.binary_search(number).is_err() {
+            return Err(Error::corrupt(name, 0, "the manifest names this table, and it is not there"));
+        }
+        let file = open_file(storage, name)?;
+        let len = file
+            .len("open.len")
+            .map_err(|e| Error::io(format_args!("asking for the length of {name}"), e))?;
+        if len != meta.len {
+            let what = format!("the file is {len} bytes long, and the manifest says {}", meta.len);
+            return Err(Error::corrupt(name, len.min(meta.len), what));
+        }
+    }
+    for number in listing.sstables.iter().filter(|number| !state.tables.contains_key(number)) {
+        let name = FileName { kind: FileKind::SsTable, number: *number };
+        if let Ok(header) = Header::read(open_file(storage, name)?.as_ref(), name, "open.header")
+            && header.manifest > manifest
+        {
+            let what = format!("it was born under manifest {}, which is gone", header.manifest);
+            return Err(Error::corrupt(name, 24, what));
+        }
+    }
+    Ok(())
+}
+
+fn open_file(storage: &dyn Storage, name: FileName) -> Result<Arc<dyn File>> {
+    storage.open("open.open", name).map_err(|e| Error::io(format_args!("opening {name}"), e))
+}

@@ -1,0 +1,211 @@
+//! Stats: what the engine counts, and how it is put before people and programs.
+
+use std::fmt;
+
+use super::Engine;
+use crate::sync::{Arc, AtomicU64, Ordering};
+use crate::version::LEVEL_COUNT;
+
+/// What is counted as it happens.
+#[derive(Default)]
+pub(super) struct Counters {
+    pub(super) writes: AtomicU64,
+    pub(super) entries_written: AtomicU64,
+    pub(super) bytes_written: AtomicU64,
+    pub(super) groups: AtomicU64,
+    pub(super) wal_syncs: AtomicU64,
+    pub(super) flushes: AtomicU64,
+    pub(super) compactions: AtomicU64,
+    pub(super) table_bytes_written: AtomicU64,
+    pub(super) stalls_memory: AtomicU64,
+    pub(super) stalls_level_0: AtomicU64,
+    pub(super) slowdowns_level_0: AtomicU64,
+    pub(super) removes_failed: AtomicU64,
+    /// The current manifest's number.
+    pub(super) manifest: AtomicU64,
+}
+
+/// What a database holds and has done since it was opened. Fields end in their unit; those that end in none count
+/// things.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// The last visible write.
+    pub seq: u64,
+    /// Tables by level, and the length of their files.
+    pub levels: Vec<LevelStats>,
+    /// What tables take on disk.
+    pub disk_bytes: u64,
+    /// Memory that memtables take.
+    pub memtable_bytes: u64,
+    /// Entries in memtables.
+    pub memtable_entries: u64,
+    /// Memory that cached blocks, indexes and filters take.
+    pub cache_bytes: u64,
+    /// What memtables and cache together may take.
+    pub memory_budget_bytes: u64,
+    /// Reads that the cache could answer.
+    pub cache_hits: u64,
+    /// Reads that it could not.
+    pub cache_misses: u64,
+    /// Batches written.
+    pub writes: u64,
+    /// Entries written.
+    pub entries_written: u64,
+    /// Bytes of those, as they stand in the log.
+    pub bytes_written: u64,
+    /// Groups in which they were committed.
+    pub groups: u64,
+    /// Groups that were synced.
+    pub wal_syncs: u64,
+    /// The first WAL that recovery needs.
+    pub checkpoint_wal: u64,
+    /// The first sequence number in it.
+    pub checkpoint_seq: u64,
+    /// Memtables flushed.
+    pub flushes: u64,
+    /// Compactions finished.
+    pub compactions: u64,
+    /// Bytes that flushes and compactions have written.
+    pub table_bytes_written: u64,
+    /// Times a writer waited because both memtables were full.
+    pub stalls_memory: u64,
+    /// Times a writer waited because level 0 had too many runs.
+    pub stalls_level_0: u64,
+    /// Times a writer waited for one step because level 0 had many runs.
+    pub slowdowns_level_0: u64,
+    /// Files that could not be removed.
+    pub removes_failed: u64,
+    /// Snapshots held.
+    pub snapshots: u64,
+    /// Scans and cursors open.
+    pub iterators: u64,
+    /// How long the oldest of them has been held.
+    pub oldest_reader_ms: u64,
+    /// Bytes of tables that only long readers still hold.
+    pub pinned_bytes: u64,
+    /// Why writing stopped, if it did.
+    pub stopped: Option<String>,
+    /// Why the last step of maintenance failed, if it did.
+    pub maintenance_error: Option<String>,
+}
+
+/// What one level holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LevelStats {
+    /// Its tables.
+    pub tables: u64,
+    /// Entries in them, deletes included.
+    pub entries: u64,
+    /// Deletes and range deletes in them.
+    pub deletes: u64,
+    /// The length of their files.
+    pub bytes: u64,
+}
+
+impl Engine {
+    pub(super) fn stats(&self) -> Stats {
+        let current = Arc::clone(&self.current.read());
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let counters = &self.counters;
+        let (cache_hits, cache_misses) = self.files.blocks.hits_and_misses();
+        let readers = self.snapshots.readers();
+        let checkpoint = current.frozen.as_ref().unwrap_or(&current.active).checkpoint;
+        let levels = (0..LEVEL_COUNT).map(|level| {
+            let tables = &current.version.levels[level];
+            let sum =
+                |of: fn(&crate::sstable::TableMeta) -> u64| tables.iter().map(|table| of(&table.meta)).sum();
+            LevelStats {
+                tables: tables.len() as u64,
+                entries: sum(|meta| meta.counts.entries),
+                deletes: sum(|meta| meta.counts.deletes + meta.counts.range_deletes),
+                bytes: sum(|meta| meta.len),
+            }
+        });
+        Stats {
+            seq: self.visible.load(Ordering::Acquire),
+            levels: levels.collect(),
+            disk_bytes: current.version.bytes(),
+            memtable_bytes: current.memtables().map(|memtable| memtable.memory_len()).sum(),
+            memtable_entries: current.memtables().map(|memtable| memtable.entries()).sum(),
+            cache_bytes: self.files.blocks.weight(),
+            memory_budget_bytes: self.options.memory_budget_bytes,
+            cache_hits,
+            cache_misses,
+            writes: count(&counters.writes),
+            entries_written: count(&counters.entries_written),
+            bytes_written: count(&counters.bytes_written),
+            groups: count(&counters.groups),
+            wal_syncs: count(&counters.wal_syncs),
+            checkpoint_wal: checkpoint.wal,
+            checkpoint_seq: checkpoint.seq,
+            flushes: count(&counters.flushes),
+            compactions: count(&counters.compactions),
+            table_bytes_written: count(&counters.table_bytes_written),
+            stalls_memory: count(&counters.stalls_memory),
+            stalls_level_0: count(&counters.stalls_level_0),
+            slowdowns_level_0: count(&counters.slowdowns_level_0),
+            removes_failed: count(&counters.removes_failed),
+            snapshots: readers.snapshots,
+            iterators: readers.iterators,
+            oldest_reader_ms: readers.since_ms.map_or(0, |since| self.clock.now_ms().saturating_sub(since)),
+            pinned_bytes: self.maintenance.lock().pinned_bytes(),
+            stopped: self.health.cause.lock().as_ref().map(ToString::to_string),
+            maintenance_error: self.progress.state.lock().error.as_ref().map(ToString::to_string),
+        }
+    }
+}
+
+impl Stats {
+    /// The numbers by name, for programs. Names do not change; new ones may come.
+    pub fn rows(&self) -> Vec<(&'static str, u64)> {
+        vec![
+            ("seq", self.seq),
+            ("tables", self.levels.iter().map(|level| level.tables).sum()),
+            ("disk_bytes", self.disk_bytes),
+            ("memory_budget_bytes", self.memory_budget_bytes),
+            ("memtable_bytes", self.memtable_bytes),
+            ("memtable_entries", self.memtable_entries),
+            ("cache_bytes", self.cache_bytes),
+            ("cache_hits", self.cache_hits),
+            ("cache_misses", self.cache_misses),
+            ("writes", self.writes),
+            ("entries_written", self.entries_written),
+            ("bytes_written", self.bytes_written),
+            ("groups", self.groups),
+            ("wal_syncs", self.wal_syncs),
+            ("checkpoint_wal", self.checkpoint_wal),
+            ("checkpoint_seq", self.checkpoint_seq),
+            ("flushes", self.flushes),
+            ("compactions", self.compactions),
+            ("table_bytes_written", self.table_bytes_written),
+            ("stalls_memory", self.stalls_memory),
+            ("stalls_level_0", self.stalls_level_0),
+            ("slowdowns_level_0", self.slowdowns_level_0),
+            ("removes_failed", self.removes_failed),
+            ("snapshots", self.snapshots),
+            ("iterators", self.iterators),
+            ("oldest_reader_ms", self.oldest_reader_ms),
+            ("pinned_bytes", self.pinned_bytes),
+        ]
+    }
+}
+
+impl fmt::Display for Stats {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{:>5} {:>8} {:>12} {:>10} {:>14}", "level", "tables", "entries", "deletes", "bytes")?;
+        for (index, level) in self.levels.iter().enumerate().filter(|(_, level)| level.tables > 0) {
+            let LevelStats { tables, entries, deletes, bytes } = level;
+            writeln!(f, "{index:>5} {tables:>8} {entries:>12} {deletes:>10} {bytes:>14}")?;
+        }
+        for (name, value) in self.rows() {
+            writeln!(f, "{name:<22} {value}")?;
+        }
+        for (name, text) in [("stopped", &self.stopped), ("maintenance_error", &self.maintenance_error)] {
+            if let Some(text) = text {
+                writeln!(f, "{name:<22} {text}")?;
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,430 @@
+//! Write: the commit path, one group at a time.
+//!
+//! Writers queue. The first in the queue *leads*: it takes everyone who waits behind it, puts all their batches into
+//! the log with one append and, if one of them asks for it, one sync; inserts them into the memtable, makes them
+//! visible, and tells each how it went. Then the next one leads. No thread is handed work: the callers' own threads do
+//! it, and the more of them wait, the more share a sync.
+//!
+//! # Invariants
+//! - I1. In a group, sequence numbers follow the queue; a condition is checked against everything before it, entries
+//!   of its own group among them.
+//! - I2. Nobody is told `Ok` before the group's sync, if there is one: a weaker write behind a `Sync` one waits for it.
+//!
+//! # When things break
+//! No room in the log: `DiskFull`, and nothing of that write was done. A failed append or sync: everyone in the group is
+//! told `Io`, and the database stops writing, for what is on the disk is not known any more (promise 8).
+
+use std::collections::VecDeque;
+
+use cairndb_storage::{File, FileName};
+
+use super::Engine;
+use crate::batch::Batch;
+use crate::compaction::{L0_RUNS_SLOW, L0_RUNS_STOP};
+use crate::error::{Error, Result};
+use crate::key::{Entry, EntryRef, Kind, SeqNo, check_key, stored_key};
+use crate::memtable::Memtable;
+use crate::options::Durability;
+use crate::record::{Position, RecordKind, sync_file};
+use crate::sync::{Arc, Condvar, Mutex, Ordering};
+use crate::view::Stage;
+use crate::wal::{Checkpoint, SpareWal, Wal};
+
+/// A group takes no further member beyond this, in bytes: about what the disk takes in the time of a sync.
+const GROUP_LEN_MAX: usize = 1 << 20;
+
+/// `Buffered` writes wait in the log's buffer until there is this much, in bytes.
+const BUFFERED_LEN_MAX: usize = 64 << 10;
+
+/// Room in the log that only deletes may use, so that a full disk can be given space back, in bytes.
+const DELETE_RESERVE_LEN: usize = 2 << 10;
+
+/// While level 0 is slow, a writer waits for one step of maintenance after this many bytes; with each further run, half.
+const SLOW_LEN: u64 = 256 << 10;
+
+/// Writers that wait.
+#[derive(Default)]
+pub(super) struct Queue {
+    waiting: VecDeque<Arc<Waiter>>,
+    /// Somebody leads.
+    led: bool,
+    /// Bytes written since a writer last waited for level 0.
+    unpaced_len: u64,
+}
+
+/// A writer that is not leading.
+struct Waiter {
+    request: Request,
+    turn: Mutex<Turn>,
+    changed: Condvar,
+}
+
+enum Turn {
+    Waits,
+    Leads,
+    Done(Result<Outcome>),
+}
+
+/// One write, as it is asked for.
+pub(super) struct Request {
+    pub(super) batch: Batch,
+    pub(super) conditions: Vec<Condition>,
+    pub(super) durability: Durability,
+}
+
+/// The log, and what is known of it.
+pub(super) struct Log {
+    /// `None` once the database is closed, or if it is only read.
+    pub(super) wal: Option<Wal>,
+    pub(super) spare: Option<SpareWal>,
+    /// Everything before this is known to be on the disk.
+    pub(super) synced: Position,
+    /// Predecessors that may hold bytes that are not.
+    pub(super) unsynced: Vec<(FileName, Arc<dyn File>)>,
+    pub(super) next_seq: SeqNo,
+}
+
+/// What must hold of a key for a conditional write to be done.
+#[derive(Clone, Debug)]
+pub struct Condition {
+    keyspace: u8,
+    key: Vec<u8>,
+    expected: Expected,
+}
+
+#[derive(Clone, Debug)]
+enum Expected {
+    Absent,
+    Value(Vec<u8>),
+    Seq(SeqNo),
+}
+
+/// How a conditional write went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It was done; this is the sequence number of its last entry.
+    Written(SeqNo),
+    /// It was not, because a condition did not hold.
+    Unmet {
+        /// The first condition that did not.
+        index: usize,
+    },
+}
+
+impl Condition {
+    /// The key has no value.
+    pub fn absent(key: impl AsRef<[u8]>) -> Condition {
+        Condition::new(key.as_ref(), Expected::Absent)
+    }
+
+    /// The key has this value.
+    pub fn value_equal(key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Condition {
+        Condition::new(key.as_ref(), Expected::Value(value.as_ref().to_vec()))
+    }
+
+    /// The key has a value, which the write with this sequence number put there.
+    pub fn seq_equal(key: impl AsRef<[u8]>, seq: SeqNo) -> Condition {
+        Condition::new(key.as_ref(), Expected::Seq(seq))
+    }
+
+    /// The same of the key in another keyspace than 0.
+    pub fn in_keyspace(self, keyspace: u8) -> Condition {
+        Condition { keyspace, ..self }
+    }
+
+    fn new(key: &[u8], expected: Expected) -> Condition {
+        Condition { keyspace: 0, key: key.to_vec(), expected }
+    }
+
+    fn holds_of(&self, entry: Option<&Entry>) -> bool {
+        match (&self.expected, entry) {
+            (Expected::Absent, entry) => entry.is_none(),
+            (Expected::Value(value), Some(entry)) => entry.value == *value,
+            (Expected::Seq(seq), Some(entry)) => entry.seq == *seq,
+            (_, None) => false,
+        }
+    }
+}
+
+impl Engine {
+    /// Writes a batch, if all conditions hold.
+    pub(super) fn write(&self, request: Request) -> Result<Outcome> {
+        self.check_writable()?;
+        request.batch.check(self.options.batch_len_max())?;
+        request.conditions.iter().try_for_each(|condition| check_key(&condition.key))?;
+        let mut queue = self.queue.lock();
+        if !queue.led {
+            queue.led = true;
+            drop(queue);
+            return self.lead(&request);
+        }
+        let waiter = Arc::new(Waiter { request, turn: Mutex::new(Turn::Waits), changed: Condvar::default() });
+        queue.waiting.push_back(Arc::clone(&waiter));
+        drop(queue);
+        let mut turn = waiter.turn.lock();
+        loop {
+            match std::mem::replace(&mut *turn, Turn::Waits) {
+                Turn::Waits => turn = waiter.changed.wait(turn),
+                Turn::Done(result) => return result,
+                Turn::Leads => {
+                    drop(turn);
+                    return self.lead(&waiter.request);
+                }
+            }
+        }
+    }
+
+    /// Commits the leader's own request and everyone's who waits, and hands the lead on.
+    fn lead(&self, own: &Request) -> Result<Outcome> {
+        // If a promise is found broken on the way, those who wait must not wait for ever.
+        let _hand_on = HandOn(self);
+        self.wait_for_memory()?;
+        let followers = self.take_followers(own.batch.encoded_len());
+        let requests: Vec<&Request> =
+            std::iter::once(own).chain(followers.iter().map(|waiter| &waiter.request)).collect();
+        let mut results = self.commit(&requests).into_iter();
+        let result = results.next().expect("a result for each request");
+        for (waiter, result) in followers.iter().zip(results) {
+            *waiter.turn.lock() = Turn::Done(result);
+            waiter.changed.notify_one();
+        }
+        result
+    }
+
+    fn take_followers(&self, own_len: usize) -> Vec<Arc<Waiter>> {
+        let (mut queue, mut len, mut followers) = (self.queue.lock(), own_len, Vec::new());
+        while let Some(waiter) = queue.waiting.front() {
+            len += waiter.request.batch.encoded_len();
+            if len > GROUP_LEN_MAX {
+                break;
+            }
+            followers.extend(queue.waiting.pop_front());
+        }
+        queue.unpaced_len += len as u64;
+        followers
+    }
+
+    /// Commits a group; one result for each request.
+    fn commit(&self, requests: &[&Request]) -> Vec<Result<Outcome>> {
+        let mut log = self.log.lock();
+        let mut accepted: Vec<(&Batch, SeqNo)> = Vec::new();
+        let mut durability = Durability::Buffered;
+        let mut results = Vec::with_capacity(requests.len());
+        for request in requests {
+            let result = self.accept(&mut log, request, &accepted);
+            if let Ok(Outcome::Written(last_seq)) = result {
+                accepted.push((&request.batch, last_seq + 1 - request.batch.len() as u64));
+                durability = durability.max(request.durability);
+            }
+            results.push(result);
+        }
+        if accepted.is_empty() {
+            return results;
+        }
+        if let Err(error) = self.make_durable(&mut log, durability) {
+            let error = self.stop(error);
+            let unknown = |result: Result<Outcome>| match result {
+                Ok(Outcome::Written(_)) => Err(error.clone()),
+                other => other,
+            };
+            return results.into_iter().map(unknown).collect();
+        }
+        let memtable = Arc::clone(&self.current.read().active.memtable);
+        for (batch, first_seq) in &accepted {
+            for entry in batch.entries(*first_seq) {
+                memtable.insert(entry.expect("a batch that was just built is whole"));
+            }
+        }
+        self.visible.store(log.next_seq - 1, Ordering::Release);
+        self.count_commit(&accepted, durability);
+        results
+    }
+
+    fn count_commit(&self, accepted: &[(&Batch, SeqNo)], durability: Durability) {
+        let counters = &self.counters;
+        let (entries, len) = accepted
+            .iter()
+            .fold((0, 0), |(entries, len), (batch, _)| (entries + batch.len(), len + batch.encoded_len()));
+        counters.entries_written.fetch_add(entries as u64, Ordering::Relaxed);
+        counters.bytes_written.fetch_add(len as u64, Ordering::Relaxed);
+        counters.writes.fetch_add(accepted.len() as u64, Ordering::Relaxed);
+        counters.groups.fetch_add(1, Ordering::Relaxed);
+        if durability == Durability::Sync {
+            counters.wal_syncs.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Gives a request its sequence numbers and puts it into the log's buffer, if its conditions hold and there is room.
+    fn accept(&self, log: &mut Log, request: &Request, before: &[(&Batch, SeqNo)]) -> Result<Outcome> {
+        self.check_not_stopped()?;
+        for (index, condition) in request.conditions.iter().enumerate() {
+            if !condition.holds_of(self.present_entry(condition, before)?.as_ref()) {
+                return Ok(Outcome::Unmet { index });
+            }
+        }
+        let (first_seq, synced) = (log.next_seq, log.synced);
+        let wal = log.wal.as_mut().ok_or(Error::Closed)?;
+        let batch = &request.batch;
+        if !batch.is_empty() {
+            let len = batch.encoded_len();
+            match wal.make_room(len + DELETE_RESERVE_LEN) {
+                Ok(()) => {}
+                Err(Error::DiskFull { .. }) if batch.only_deletes() && wal.has_room(len) => {}
+                Err(error @ Error::DiskFull { .. }) => return Err(error),
+                Err(error) => return Err(self.stop(error)),
+            }
+            wal.push_batch(first_seq, batch.len() as u32, batch.encoded(), synced);
+        }
+        log.next_seq += batch.len() as u64;
+        Ok(Outcome::Written(log.next_seq - 1))
+    }
+
+    fn check_not_stopped(&self) -> Result<()> {
+        if self.health.stopped.load(Ordering::Acquire) { self.check_writable() } else { Ok(()) }
+    }
+
+    /// What the condition's key holds, after the batches `before` it in its group.
+    fn present_entry(&self, condition: &Condition, before: &[(&Batch, SeqNo)]) -> Result<Option<Entry>> {
+        let key = stored_key(condition.keyspace, &condition.key);
+        for (batch, first_seq) in before.iter().rev() {
+            let touches = |entry: &EntryRef<'_>| match entry.kind {
+                Kind::RangeDelete => entry.key <= key.as_slice() && key.as_slice() < entry.value,
+                _ => entry.key == key,
+            };
+            if let Some(entry) = batch.entries(*first_seq).flatten().filter(touches).last() {
+                let expires_at_ms = (entry.kind == Kind::PutWithExpiry).then_some(entry.expires_at_ms);
+                let live = entry.is_live(self.clock.now_ms());
+                return Ok(live.then(|| Entry { value: entry.value.into(), seq: entry.seq, expires_at_ms }));
+            }
+        }
+        self.view()?.get(&key)
+    }
+
+    /// Does with what waits in the log's buffer what the strongest of the group asks for.
+    fn make_durable(&self, log: &mut Log, durability: Durability) -> Result<()> {
+        let wal = log.wal.as_mut().ok_or(Error::Closed)?;
+        if durability > Durability::Buffered || wal.buffered_len() > BUFFERED_LEN_MAX {
+            wal.write()?;
+        }
+        if durability == Durability::Sync { log.sync() } else { Ok(()) }
+    }
+
+    /// Waits until there is room in memory, and goes on to a new log when the memtable is full.
+    ///
+    /// Requires: the caller leads, so nobody else writes.
+    fn wait_for_memory(&self) -> Result<()> {
+        let full_len = self.options.memtable_bytes();
+        loop {
+            self.check_not_stopped()?;
+            let (active_len, runs) = {
+                let current = self.current.read();
+                (current.active.memtable.memory_len(), current.version.levels[0].len())
+            };
+            if active_len >= full_len && self.try_freeze(&mut self.log.lock())? {
+                self.progress.want();
+                continue;
+            }
+            // Without a frozen memtable's end, or without a log to go on to, this one overruns by a quarter.
+            if active_len >= full_len + full_len / 4 {
+                self.counters.stalls_memory.fetch_add(1, Ordering::Relaxed);
+            } else if runs >= L0_RUNS_STOP {
+                self.counters.stalls_level_0.fetch_add(1, Ordering::Relaxed);
+            } else if runs >= L0_RUNS_SLOW && self.take_pace(runs) {
+                self.counters.slowdowns_level_0.fetch_add(1, Ordering::Relaxed);
+                return self.wait_for_maintenance();
+            } else {
+                if active_len >= full_len / 2 {
+                    self.progress.want();
+                }
+                return Ok(());
+            }
+            self.wait_for_maintenance()?;
+        }
+    }
+
+    /// Whether it is time to wait for a step, while level 0 has this many runs.
+    fn take_pace(&self, runs: usize) -> bool {
+        let mut queue = self.queue.lock();
+        let due = queue.unpaced_len >= SLOW_LEN >> (runs - L0_RUNS_SLOW);
+        if due {
+            queue.unpaced_len = 0;
+        }
+        due
+    }
+
+    /// Lets one step of maintenance be made: by who attends to it, or else here and now.
+    fn wait_for_maintenance(&self) -> Result<()> {
+        if self.progress.is_attended() {
+            return self.progress.wait_for_step();
+        }
+        if self.maintain()? {
+            Ok(())
+        } else {
+            Err(Error::Busy { what: "maintenance has to free memory first".into() })
+        }
+    }
+
+    /// Freezes the active memtable and goes on to the spare log, if there is one and no other memtable is frozen.
+    pub(super) fn try_freeze(&self, log: &mut Log) -> Result<bool> {
+        if self.current.read().frozen.is_some() || log.spare.is_none() {
+            return Ok(false);
+        }
+        let (Some(spare), Some(wal)) = (log.spare.take(), log.wal.as_mut()) else { return Ok(false) };
+        // The new log says where this one ends, so nothing may be left in its buffer.
+        wal.write().map_err(|error| self.stop(error))?;
+        let (before, manifest) = (wal.end(), self.counters.manifest.load(Ordering::Acquire));
+        let (name, file) = (wal.name(), wal.file());
+        if log.synced < before {
+            log.unsynced.push((name, file));
+        }
+        let wal = Wal::begin(spare, manifest, before, log.next_seq).map_err(|error| self.stop(error))?;
+        let checkpoint = Checkpoint { wal: wal.number(), seq: wal.first_seq };
+        log.wal = Some(wal);
+        let fresh = Stage { memtable: Arc::new(Memtable::new()), checkpoint };
+        self.change_current(|tables| tables.frozen = Some(std::mem::replace(&mut tables.active, fresh)));
+        Ok(true)
+    }
+}
+
+/// Hands the lead on when it goes.
+struct HandOn<'a>(&'a Engine);
+
+impl Drop for HandOn<'_> {
+    fn drop(&mut self) {
+        let mut queue = self.0.queue.lock();
+        match queue.waiting.pop_front() {
+            Some(next) => {
+                *next.turn.lock() = Turn::Leads;
+                next.changed.notify_one();
+            }
+            None => queue.led = false,
+        }
+    }
+}
+
+impl Log {
+    /// Makes everything that was written so far survive power loss, predecessors first.
+    pub(super) fn sync(&mut self) -> Result<()> {
+        while let Some((name, file)) = self.unsynced.first() {
+            sync_file(file.as_ref(), *name, "wal.sync")?;
+            self.unsynced.remove(0);
+        }
+        let Some(wal) = &self.wal else { return Ok(()) };
+        let mut end = wal.end();
+        end.offset -= wal.buffered_len() as u64;
+        sync_file(wal.file().as_ref(), wal.name(), "wal.sync")?;
+        self.synced = end;
+        Ok(())
+    }
+
+    /// Writes, syncs, and leaves a record that vouches for it.
+    pub(super) fn seal(&mut self, kind: RecordKind) -> Result<()> {
+        let Some(wal) = &mut self.wal else { return Ok(()) };
+        wal.write()?;
+        self.sync()?;
+        let synced = self.synced;
+        let Some(wal) = &mut self.wal else { return Ok(()) };
+        wal.write_mark(kind, synced)?;
+        self.sync()
+    }
+}

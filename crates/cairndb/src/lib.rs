@@ -1,0 +1,55 @@
+//! Cairn: an embedded key-value database, a log-structured merge tree over one directory of documented bytes.
+//!
+//! ```
+//! # let dir = tempfile::tempdir().unwrap();
+//! # let path = dir.path().join("db");
+//! let db = cairndb::Db::open(path)?;
+//! db.put("key", "value")?;                       // survives power loss once it has returned
+//! assert_eq!(db.get("key")?.unwrap(), "value");
+//! db.delete("key")?;
+//! assert!(db.get("key")?.is_none());
+//! # Ok::<(), cairndb::Error>(())
+//! ```
+//!
+//! The modules below stand in the order in which they are best read: each uses only those above it.
+
+mod error;
+mod sync;
+mod key;
+mod coding;
+mod options;
+mod clock;
+mod header;
+mod record;
+mod batch;
+mod wal;
+mod cursor;
+mod cache;
+mod range_delete;
+mod memtable;
+mod sstable;
+mod merge;
+mod version;
+mod manifest;
+mod snapshot;
+mod compaction;
+mod view;
+pub mod roadmap_log;
+mod db;
+mod check;
+mod inspect;
+#[cfg(unix)]
+mod host;
+
+pub use cairndb_storage as storage;
+
+pub use batch::Batch;
+pub use db::{
+    BackupMode, BackupReport, CheckpointMove, Condition, Db, Keyspace, Outcome, Reader, RecoveryReport,
+    ReplayCheckpoint, ReplayReport, Snapshot, Stats,
+};
+pub use error::{Error, Result};
+pub use key::{Entry, KeyRange, SeqNo, Value};
+pub use options::{Clock, Compression, Durability, Ids, Options};
+pub use view::{RangeCursor, Scan};
+pub use wal::Checkpoint;

@@ -1,0 +1,150 @@
+//! Manifest: edits as records, and the WAL checkpoint.
+//!
+//! The manifest is a log whose first record, the *base*, is a whole state, and whose other records are the edits since.
+//! Of several manifests the newest whose base is whole is the truth, so no file ever has to be renamed: a new manifest
+//! is written and synced, and then the old one is removed.
+//!
+//! # Where it sits
+//! On `record` and `version`; `db` writes an edit for each flush and compaction, and a new manifest at each open.
+//!
+//! # On disk
+//! A header, whose own fields are zero; a base; edits. Agrees with FORMAT.md, "Manifest".
+//!
+//! # Invariants
+//! - I1. Each edit is synced before the next one is written: of an unsynced tail there is at most one record.
+//!
+//! # When things break
+//! Crash: the last edit may be torn; then it was not acted on, and is dropped. A whole record behind one that is not
+//! means rot (I1): `Corrupt`.
+
+use cairndb_storage::{FileKind, FileName, Storage};
+
+use crate::error::{Error, Result};
+use crate::header::Header;
+use crate::record::{Found, Position, RecordKind, RecordReader, RecordWriter, encode_record};
+use crate::version::{Edit, State};
+
+/// A manifest shorter than this is not replaced by a fresh one, in bytes.
+const REPLACE_LEN_MIN: u64 = 256 << 10;
+
+/// A manifest that is this many times as long as its base is replaced.
+const REPLACE_FACTOR: u64 = 4;
+
+/// The manifest that is being written. It belongs to whoever does maintenance.
+pub(crate) struct Manifest {
+    log: RecordWriter,
+    base_end: u64,
+}
+
+impl Manifest {
+    /// Writes and syncs a new manifest above `above`, bytes and name. `current` is the one it replaces, 0 for none.
+    pub(crate) fn create(
+        storage: &dyn Storage,
+        above: u64,
+        current: u64,
+        id: u128,
+        base: &Edit,
+    ) -> Result<Manifest> {
+        let (number, file) = storage
+            .create("manifest.create", FileKind::Manifest, above)
+            .map_err(|e| Error::io("creating a manifest", e))?;
+        let name = FileName { kind: FileKind::Manifest, number };
+        let mut log = RecordWriter::new(file, name, id);
+        log.begin(&Header { name, features: 0, manifest: current, id, own: [0; 3] }, "manifest.append")?;
+        let mut manifest = Manifest { log, base_end: 0 };
+        manifest.append(RecordKind::Base, base)?;
+        manifest.base_end = manifest.log.end;
+        storage
+            .sync_names("manifest.sync_names")
+            .map_err(|e| Error::io(format_args!("syncing the name of {name}"), e))?;
+        Ok(manifest)
+    }
+
+    pub(crate) fn number(&self) -> u64 {
+        self.log.name.number
+    }
+
+    /// Records an edit, for good.
+    ///
+    /// Errors: `DiskFull`, and nothing was written; after `Io` the manifest must not be used any more.
+    pub(crate) fn record(&mut self, edit: &Edit) -> Result<()> {
+        self.append(RecordKind::Edit, edit)
+    }
+
+    /// Whether a fresh manifest would be much shorter.
+    pub(crate) fn is_long(&self) -> bool {
+        self.log.end > REPLACE_LEN_MIN && self.log.end > REPLACE_FACTOR * self.base_end
+    }
+
+    fn append(&mut self, kind: RecordKind, edit: &Edit) -> Result<()> {
+        let mut bytes = Vec::new();
+        encode_record(&mut bytes, self.log.place, self.log.end, kind, Position::default(), &[&edit.encode()]);
+        self.log.make_room(bytes.len() as u64, "manifest.reserve")?;
+        self.log.append(&bytes, "manifest.append")?;
+        self.log.sync("manifest.sync")
+    }
+}
+
+/// A manifest as it was found.
+pub(crate) struct Recovered {
+    pub(crate) header: Header,
+    pub(crate) state: State,
+    /// The records it was made of.
+    pub(crate) records: u64,
+}
+
+/// Finds the newest manifest whose base is whole; `None` if there is no such.
+///
+/// Errors: `Corrupt` for rot; `Invalid` for another format; `Io`.
+pub(crate) fn recover(storage: &dyn Storage, numbers: &[u64]) -> Result<Option<Recovered>> {
+    for number in numbers.iter().rev() {
+        let name = FileName { kind: FileKind::Manifest, number: *number };
+        match read(storage, name) {
+            Ok(Some(recovered)) => return Ok(Some(recovered)),
+            // Its base is not whole: it never came to be the truth.
+            Ok(None) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(None)
+}
+
+fn read(storage: &dyn Storage, name: FileName) -> Result<Option<Recovered>> {
+    let file =
+        storage.open("manifest.open", name).map_err(|e| Error::io(format_args!("opening {name}"), e))?;
+    let header = match Header::read(file.as_ref(), name, "manifest.header") {
+        Ok(header) => header,
+        Err(Error::Corrupt { .. }) => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    let mut reader = RecordReader::new(file, &header, "manifest.read")?;
+    let (mut state, mut records) = (State::default(), 0);
+    loop {
+        let record = match reader.next()? {
+            Found::Record(record) => record,
+            Found::End => break,
+            Found::Bad { .. } if records == 0 => return Ok(None),
+            Found::Bad { offset, what } => {
+                if reader.skip_bad()? {
+                    return Err(Error::corrupt(name, offset, what));
+                }
+                break;
+            }
+        };
+        let offset = record.offset;
+        let expected = if records == 0 { RecordKind::Base } else { RecordKind::Edit };
+        let edit = Some(record)
+            .filter(|record| record.kind == expected)
+            .and_then(|record| Edit::decode(record.payload));
+        let fits = edit.and_then(|edit| state.apply(&edit)).is_some() && state.is_sorted();
+        if !fits {
+            return Err(Error::corrupt(
+                name,
+                offset,
+                "the record passes its checksum, but does not fit the ones before it",
+            ));
+        }
+        records += 1;
+    }
+    Ok(if records == 0 { None } else { Some(Recovered { header, state, records }) })
+}

@@ -1,0 +1,438 @@
+//! Block: about 4 KiB of sorted entries, the unit that is read, checked and cached.
+//!
+//! Neighbouring keys begin alike, so an entry leaves out what its key shares with the one before. Every sixteenth
+//! entry shares nothing: a *restart point*. Their offsets stand at the block's end, so that a search halves its way to
+//! the right restart point and walks from there.
+//!
+//! # On disk
+//! ```text
+//! entry:   | shared varint | rest len varint | tag varint | expiry u64 (kind 2) | value len varint (not kind 0) | rest of key | value |
+//! block:   | entry | entry | ... | restart offset u32 | ... | restart count u32 |
+//! in file: | block, packed or not | packing u8 | unpacked len u32 | crc u32 |
+//! ```
+//! A tag is (sequence number - the table's base) x 4 + kind. The crc covers all before it, and its place. Agrees with
+//! FORMAT.md, "Blocks".
+
+use std::cmp::Ordering;
+use std::ops::Range;
+
+use cairndb_storage::{File, FileName, Site};
+
+use crate::coding::{Decoder, Place, put_slice, put_varint, varint_len};
+use crate::cursor::Cursor;
+use crate::error::{Error, Result};
+use crate::key::{EntryRef, KEY_LEN_MAX, Kind, SeqNo, Value, compare};
+use crate::options::Compression;
+use crate::sync::Arc;
+
+/// What follows a block in the file: packing, unpacked length, crc. FORMAT.md, "Constants".
+pub(crate) const BLOCK_TRAILER_LEN: usize = 9;
+
+/// A packing byte: the block stands as it is. FORMAT.md, "Constants".
+pub(crate) const PACKING_NONE: u8 = 0;
+
+/// A packing byte: the block is packed with lz4. FORMAT.md, "Constants".
+pub(crate) const PACKING_LZ4: u8 = 1;
+
+/// The longest block, unpacked: one entry of the longest key and value, and a little. A hostile length beyond it, or
+/// beyond what lz4 can reach from the packed bytes, allocates nothing.
+const BLOCK_LEN_MAX: usize = (1 << 30) + (1 << 20);
+
+/// No lz4 block unpacks to more than this many times its length.
+const LZ4_RATIO_MAX: usize = 255;
+
+/// Where a block stands in its file: its offset, and its length without the trailer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct BlockHandle {
+    pub(crate) offset: u64,
+    pub(crate) len: u32,
+}
+
+impl BlockHandle {
+    pub(crate) fn encode(self) -> Vec<u8> {
+        let mut out = Vec::new();
+        put_varint(&mut out, self.offset);
+        put_varint(&mut out, u64::from(self.len));
+        out
+    }
+
+    pub(crate) fn decode(bytes: &[u8]) -> Option<BlockHandle> {
+        let mut from = Decoder::new(bytes);
+        let handle = BlockHandle { offset: from.varint()?, len: u32::try_from(from.varint()?).ok()? };
+        from.is_at_end().then_some(handle)
+    }
+}
+
+/// A block that is being filled.
+pub(super) struct BlockBuilder {
+    bytes: Vec<u8>,
+    restarts: Vec<u32>,
+    since_restart: usize,
+    restart_interval: usize,
+    last_key: Vec<u8>,
+    base_seq: SeqNo,
+}
+
+impl BlockBuilder {
+    pub(super) fn new(restart_interval: usize, base_seq: SeqNo) -> BlockBuilder {
+        let (bytes, restarts, last_key) = (Vec::new(), Vec::new(), Vec::new());
+        BlockBuilder { bytes, restarts, since_restart: 0, restart_interval, last_key, base_seq }
+    }
+
+    /// Requires: `entry` lies behind the last one, and its sequence number is not below the base.
+    pub(super) fn add(&mut self, entry: EntryRef<'_>) {
+        let at_restart = self.restarts.is_empty() || self.since_restart == self.restart_interval;
+        let shared = if at_restart { 0 } else { shared_len(&self.last_key, entry.key) };
+        if at_restart {
+            self.restarts.push(self.bytes.len() as u32);
+            self.since_restart = 0;
+        }
+        let rest = &entry.key[shared..];
+        put_varint(&mut self.bytes, shared as u64);
+        put_varint(&mut self.bytes, rest.len() as u64);
+        put_varint(&mut self.bytes, ((entry.seq - self.base_seq) << 2) | entry.kind as u64);
+        if entry.kind == Kind::PutWithExpiry {
+            self.bytes.extend_from_slice(&entry.expires_at_ms.to_le_bytes());
+        }
+        if entry.kind != Kind::Delete {
+            put_varint(&mut self.bytes, entry.value.len() as u64);
+        }
+        self.bytes.extend_from_slice(rest);
+        self.bytes.extend_from_slice(entry.value);
+        self.since_restart += 1;
+        self.last_key.truncate(shared);
+        self.last_key.extend_from_slice(rest);
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.restarts.is_empty()
+    }
+
+    /// The block's length as it stands.
+    pub(super) fn len(&self) -> usize {
+        self.bytes.len() + 4 * self.restarts.len() + 4
+    }
+
+    /// Whether `entry` would take the block past `len_max`.
+    pub(super) fn would_pass(&self, entry: EntryRef<'_>, len_max: usize) -> bool {
+        let entry_len = entry.key.len() + entry.value.len() + varint_len(entry.seq << 2) + 6;
+        !self.is_empty() && self.len() + entry_len > len_max
+    }
+
+    /// The whole block; the builder is as good as new.
+    pub(super) fn finish(&mut self) -> Vec<u8> {
+        for restart in &self.restarts {
+            self.bytes.extend_from_slice(&restart.to_le_bytes());
+        }
+        self.bytes.extend_from_slice(&(self.restarts.len() as u32).to_le_bytes());
+        self.restarts.clear();
+        self.last_key.clear();
+        let capacity = self.bytes.len();
+        std::mem::replace(&mut self.bytes, Vec::with_capacity(capacity))
+    }
+}
+
+fn shared_len(a: &[u8], b: &[u8]) -> usize {
+    a.iter().zip(b).take_while(|(a, b)| a == b).count()
+}
+
+/// Appends `block` as it is to stand at `offset` of the file at `place`; returns its handle.
+pub(super) fn seal_block(
+    out: &mut Vec<u8>,
+    place: Place,
+    offset: u64,
+    compression: Compression,
+    block: &[u8],
+) -> BlockHandle {
+    let begin = out.len();
+    let packed = match compression {
+        Compression::None => None,
+        Compression::Lz4 => {
+            Some(lz4_flex::block::compress(block)).filter(|packed| packed.len() < block.len())
+        }
+    };
+    out.extend_from_slice(packed.as_deref().unwrap_or(block));
+    let len = (out.len() - begin) as u32;
+    out.push(if packed.is_some() { PACKING_LZ4 } else { PACKING_NONE });
+    out.extend_from_slice(&(block.len() as u32).to_le_bytes());
+    let crc = place.checksum(offset, &[&out[begin..]]);
+    out.extend_from_slice(&crc.to_le_bytes());
+    BlockHandle { offset, len }
+}
+
+/// Reads, checks and unpacks the block at `handle`.
+///
+/// Errors: `Corrupt` with the block's offset; `Io`.
+pub(crate) fn read_block(
+    file: &dyn File,
+    name: FileName,
+    place: Place,
+    handle: BlockHandle,
+    site: Site,
+) -> Result<Vec<u8>> {
+    let corrupt = |what: &str| Error::corrupt(name, handle.offset, what);
+    let wanted = handle.len as usize + BLOCK_TRAILER_LEN;
+    if wanted > BLOCK_LEN_MAX {
+        return Err(corrupt("a block of this length cannot be"));
+    }
+    let mut bytes = vec![0; wanted];
+    let read = file
+        .read_at(site, handle.offset, &mut bytes)
+        .map_err(|e| Error::io(format_args!("reading {name} at offset {}", handle.offset), e))?;
+    if read < wanted {
+        return Err(corrupt("the file ends inside a block"));
+    }
+    let crc_at = wanted - 4;
+    if Decoder::at(&bytes, crc_at).u32() != Some(place.checksum(handle.offset, &[&bytes[..crc_at]])) {
+        return Err(corrupt("the block does not fit its checksum"));
+    }
+    let packing = bytes[handle.len as usize];
+    let unpacked_len = Decoder::at(&bytes, handle.len as usize + 1).u32().unwrap_or_default() as usize;
+    bytes.truncate(handle.len as usize);
+    match packing {
+        PACKING_NONE if unpacked_len == bytes.len() => Ok(bytes),
+        PACKING_LZ4 if unpacked_len <= BLOCK_LEN_MAX.min(bytes.len().saturating_mul(LZ4_RATIO_MAX)) => {
+            lz4_flex::block::decompress(&bytes, unpacked_len)
+                .ok()
+                .filter(|block| block.len() == unpacked_len)
+                .ok_or_else(|| corrupt("the block does not unpack"))
+        }
+        _ => Err(corrupt("the block's packing makes no sense")),
+    }
+}
+
+/// A block in memory, checked and unpacked.
+pub(crate) struct Block {
+    bytes: Arc<Vec<u8>>,
+    restarts_at: usize,
+    restart_count: usize,
+    base_seq: SeqNo,
+    /// Where it came from, for errors.
+    name: FileName,
+    offset: u64,
+}
+
+impl Block {
+    /// Errors: `Corrupt` if the restart points do not fit the block.
+    pub(crate) fn new(bytes: Vec<u8>, base_seq: SeqNo, name: FileName, offset: u64) -> Result<Block> {
+        let restarts = || {
+            let count_at = bytes.len().checked_sub(4)?;
+            let count = Decoder::at(&bytes, count_at).u32()? as usize;
+            let restarts_at = count_at.checked_sub(count.checked_mul(4)?)?;
+            (count > 0).then_some((restarts_at, count))
+        };
+        let Some((restarts_at, restart_count)) = restarts() else {
+            return Err(Error::corrupt(name, offset, "the block's restart points do not fit it"));
+        };
+        Ok(Block { bytes: Arc::new(bytes), restarts_at, restart_count, base_seq, name, offset })
+    }
+
+    /// How many bytes of memory it takes.
+    pub(crate) fn memory_len(&self) -> u64 {
+        (self.bytes.len() + size_of::<Block>() + 32) as u64
+    }
+
+    pub(crate) fn offset(&self) -> u64 {
+        self.offset
+    }
+
+    fn restart(&self, index: usize) -> usize {
+        Decoder::at(&self.bytes, self.restarts_at + 4 * index).u32().map_or(usize::MAX, |at| at as usize)
+    }
+
+    fn malformed(&self) -> Error {
+        Error::corrupt(self.name, self.offset, "the block passes its checksum, but its entries make no sense")
+    }
+}
+
+/// A position in a block, which it keeps in memory.
+pub(crate) struct BlockCursor {
+    block: Arc<Block>,
+    /// Where the entry stands, and where the next one does; equal when the cursor stands on none.
+    at: usize,
+    next_at: usize,
+    key: Vec<u8>,
+    seq: SeqNo,
+    kind: Kind,
+    expires_at_ms: u64,
+    value: Range<usize>,
+}
+
+impl BlockCursor {
+    pub(crate) fn new(block: Arc<Block>) -> BlockCursor {
+        BlockCursor {
+            block,
+            at: 0,
+            next_at: 0,
+            key: Vec::new(),
+            seq: 0,
+            kind: Kind::Delete,
+            expires_at_ms: 0,
+            value: 0..0,
+        }
+    }
+
+    pub(crate) fn block(&self) -> &Arc<Block> {
+        &self.block
+    }
+
+    /// Goes to the first entry.
+    pub(crate) fn seek_first(&mut self) -> Result<()> {
+        self.restart_at(0)
+    }
+
+    /// Goes to the last entry.
+    pub(crate) fn seek_last(&mut self) -> Result<()> {
+        self.restart_at(self.block.restart_count - 1)?;
+        while self.next_at < self.block.restarts_at {
+            self.step()?;
+        }
+        Ok(())
+    }
+
+    fn stands(&self) -> bool {
+        self.at < self.next_at
+    }
+
+    fn clear(&mut self) {
+        self.at = self.block.restarts_at;
+        self.next_at = self.at;
+    }
+
+    fn order(&self) -> (&[u8], SeqNo) {
+        (&self.key, self.seq)
+    }
+
+    fn restart_at(&mut self, index: usize) -> Result<()> {
+        self.next_at = self.block.restart(index);
+        self.key.clear();
+        self.step()
+    }
+
+    /// Takes the entry at `next_at` apart.
+    fn step(&mut self) -> Result<()> {
+        self.at = self.next_at;
+        if self.at == self.block.restarts_at {
+            return Ok(());
+        }
+        self.take().ok_or_else(|| self.block.malformed())
+    }
+
+    fn take(&mut self) -> Option<()> {
+        let block = Arc::clone(&self.block);
+        let mut from = Decoder::at(block.bytes.get(..block.restarts_at)?, self.at);
+        let shared = usize::try_from(from.varint()?).ok()?;
+        let rest_len = usize::try_from(from.varint()?).ok()?;
+        let tag = from.varint()?;
+        self.kind = Kind::from_byte((tag & 3) as u8).filter(|kind| *kind != Kind::RangeDelete)?;
+        self.seq = block.base_seq.checked_add(tag >> 2)?;
+        self.expires_at_ms = if self.kind == Kind::PutWithExpiry { from.u64()? } else { 0 };
+        let value_len = if self.kind == Kind::Delete { 0 } else { usize::try_from(from.varint()?).ok()? };
+        let rest = from.bytes(rest_len)?;
+        if shared > self.key.len() || shared + rest_len > KEY_LEN_MAX + 1 {
+            return None;
+        }
+        self.key.truncate(shared);
+        self.key.extend_from_slice(rest);
+        let value_at = from.offset();
+        from.bytes(value_len)?;
+        self.value = value_at..from.offset();
+        self.next_at = from.offset();
+        Some(())
+    }
+
+    /// The last restart point whose entry lies before (`key`, `seq`); the first one if none does.
+    fn restart_before(&mut self, key: &[u8], seq: SeqNo) -> Result<usize> {
+        let (mut low, mut high) = (0, self.block.restart_count);
+        while high - low > 1 {
+            let middle = low + (high - low) / 2;
+            self.restart_at(middle)?;
+            if !self.stands() {
+                return Err(self.block.malformed());
+            }
+            if compare(self.order(), (key, seq)) == Ordering::Less { low = middle } else { high = middle }
+        }
+        Ok(low)
+    }
+}
+
+impl Cursor for BlockCursor {
+    fn seek(&mut self, key: &[u8], seq: SeqNo) -> Result<()> {
+        let restart = self.restart_before(key, seq)?;
+        self.restart_at(restart)?;
+        while self.stands() && compare(self.order(), (key, seq)) == Ordering::Less {
+            self.step()?;
+        }
+        Ok(())
+    }
+
+    fn seek_before(&mut self, key: &[u8]) -> Result<()> {
+        let restart = self.restart_before(key, SeqNo::MAX)?;
+        self.restart_at(restart)?;
+        if !self.stands() || self.key.as_slice() >= key {
+            self.clear();
+            return Ok(());
+        }
+        // Walk until the next entry is too far, then come back to the last one that was not.
+        let mut last = self.at;
+        while self.stands() && self.key.as_slice() < key {
+            last = self.at;
+            self.step()?;
+        }
+        self.restart_at(restart)?;
+        while self.at < last {
+            self.step()?;
+        }
+        Ok(())
+    }
+
+    fn next(&mut self) -> Result<()> {
+        assert!(self.stands(), "a cursor that stands on no entry has no next");
+        self.step()
+    }
+
+    fn prev(&mut self) -> Result<()> {
+        assert!(self.stands(), "a cursor that stands on no entry has none before it");
+        let here = self.at;
+        let (mut low, mut high) = (0, self.block.restart_count);
+        while high - low > 1 {
+            let middle = low + (high - low) / 2;
+            if self.block.restart(middle) < here { low = middle } else { high = middle }
+        }
+        if self.block.restart(low) >= here {
+            self.clear();
+            return Ok(());
+        }
+        self.restart_at(low)?;
+        while self.next_at < here {
+            self.step()?;
+        }
+        Ok(())
+    }
+
+    fn entry(&self) -> Option<EntryRef<'_>> {
+        if !self.stands() {
+            return None;
+        }
+        let value = self.block.bytes.get(self.value.clone())?;
+        Some(EntryRef {
+            key: &self.key,
+            seq: self.seq,
+            kind: self.kind,
+            expires_at_ms: self.expires_at_ms,
+            value,
+        })
+    }
+
+    fn value(&self) -> Value {
+        Value::from_block(&self.block.bytes, self.value.clone())
+    }
+}
+
+/// Appends the bounds of a table as the bounds block holds them.
+pub(super) fn encode_bounds(start: &[u8], end: &[u8]) -> Vec<u8> {
+    let mut out = Vec::new();
+    put_slice(&mut out, start);
+    put_slice(&mut out, end);
+    out
+}

@@ -1,0 +1,165 @@
+//! SSTable: one immutable sorted file of entries.
+//!
+//! A memtable that is flushed, and tables that are compacted, become a file that is written once, front to back, and
+//! then only read and removed. Its entries are cut into blocks of about 4 KiB, each with a checksum; a sparse index
+//! holds one separator per block, so that a lookup reads one block; a Bloom filter spares most lookups for keys that
+//! are not there even that.
+//!
+//! # Where it sits
+//! On `header`, `coding`, `cursor`, `cache` and `range_delete`; `version` arranges tables in levels.
+//!
+//! # On disk
+//! ```text
+//! | header | data block | data block | ... | filter | index | range deletes | bounds | footer |
+//! ```
+//! The header's own fields are: base sequence number, 0, 0. Agrees with FORMAT.md, "SSTables".
+//!
+//! # Invariants
+//! - I1. Entries are in the order of [`crate::key::compare`] and no two are equal in it.
+//! - I2. `start <= key < end` for each entry's key, and each range delete lies within `start..end`.
+//!
+//! # When things break
+//! A bad block is `Corrupt` with the file and the block's offset, when it is read. The manifest holds each table's
+//! length and hash, so that a whole table in another one's stead is found out too.
+
+mod block;
+mod filter;
+mod footer;
+mod reader;
+mod writer;
+
+pub(crate) use block::{BLOCK_TRAILER_LEN, Block, BlockHandle, read_block};
+pub(crate) use footer::{FOOTER_LEN, Footer};
+pub(crate) use reader::{Cached, Table, TableCursor, TableEntry, TableFiles};
+pub(crate) use writer::TableWriter;
+
+use crate::coding::{Decoder, put_slice, put_varint};
+use crate::key::SeqNo;
+
+/// What is known of a table without opening it: what the manifest records.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct TableMeta {
+    pub(crate) number: u64,
+    /// The incarnation that wrote it: the id in its header.
+    pub(crate) id: u128,
+    /// The file's length in bytes.
+    pub(crate) len: u64,
+    /// The hash of all bytes before the footer.
+    pub(crate) hash: u64,
+    /// No stored key lies before this one.
+    pub(crate) start: Vec<u8>,
+    /// All stored keys, and the ends of all range deletes, lie before this one, or end at it.
+    pub(crate) end: Vec<u8>,
+    pub(crate) counts: TableCounts,
+}
+
+/// What a table holds, counted: the part of the footer that decisions are made from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct TableCounts {
+    /// Entries in data blocks: puts and deletes.
+    pub(crate) entries: u64,
+    pub(crate) deletes: u64,
+    /// Entries that are not the newest of their key in this table.
+    pub(crate) older: u64,
+    /// Fragments of range deletes.
+    pub(crate) range_deletes: u64,
+    /// Puts with an expiry, and the first and last moment at which one expires, in ms since 1970.
+    pub(crate) expiring: u64,
+    pub(crate) expiry_min_ms: u64,
+    pub(crate) expiry_max_ms: u64,
+    /// The first and last sequence number, range deletes included.
+    pub(crate) seq_min: SeqNo,
+    pub(crate) seq_max: SeqNo,
+    /// Bytes of keys and values.
+    pub(crate) data_len: u64,
+}
+
+impl TableCounts {
+    pub(crate) const FIELDS: usize = 10;
+
+    pub(crate) fn to_fields(self) -> [u64; Self::FIELDS] {
+        [
+            self.entries,
+            self.deletes,
+            self.older,
+            self.range_deletes,
+            self.expiring,
+            self.expiry_min_ms,
+            self.expiry_max_ms,
+            self.seq_min,
+            self.seq_max,
+            self.data_len,
+        ]
+    }
+
+    pub(crate) fn from_fields(fields: [u64; Self::FIELDS]) -> TableCounts {
+        let [
+            entries,
+            deletes,
+            older,
+            range_deletes,
+            expiring,
+            expiry_min_ms,
+            expiry_max_ms,
+            seq_min,
+            seq_max,
+            data_len,
+        ] = fields;
+        TableCounts {
+            entries,
+            deletes,
+            older,
+            range_deletes,
+            expiring,
+            expiry_min_ms,
+            expiry_max_ms,
+            seq_min,
+            seq_max,
+            data_len,
+        }
+    }
+
+    /// About how many puts have expired by `now_ms`, taking expiries as spread evenly between the first and the last.
+    pub(crate) fn expired(&self, now_ms: u64) -> u64 {
+        if self.expiring == 0 || now_ms < self.expiry_min_ms {
+            return 0;
+        }
+        let span = u128::from(self.expiry_max_ms - self.expiry_min_ms) + 1;
+        let passed = u128::from(now_ms - self.expiry_min_ms + 1).min(span);
+        (u128::from(self.expiring) * passed / span) as u64
+    }
+}
+
+impl TableMeta {
+    pub(crate) fn encode(&self, out: &mut Vec<u8>) {
+        put_varint(out, self.number);
+        out.extend_from_slice(&self.id.to_le_bytes());
+        put_varint(out, self.len);
+        out.extend_from_slice(&self.hash.to_le_bytes());
+        put_slice(out, &self.start);
+        put_slice(out, &self.end);
+        for field in self.counts.to_fields() {
+            put_varint(out, field);
+        }
+    }
+
+    pub(crate) fn decode(from: &mut Decoder<'_>) -> Option<TableMeta> {
+        let (number, id, len, hash) = (from.varint()?, from.u128()?, from.varint()?, from.u64()?);
+        let (start, end) = (from.slice()?.to_vec(), from.slice()?.to_vec());
+        let mut fields = [0; TableCounts::FIELDS];
+        for field in &mut fields {
+            *field = from.varint()?;
+        }
+        let counts = TableCounts::from_fields(fields);
+        let sane =
+            start < end && counts.seq_min <= counts.seq_max && counts.expiry_min_ms <= counts.expiry_max_ms;
+        sane.then_some(TableMeta { number, id, len, hash, start, end, counts })
+    }
+
+    pub(crate) fn overlaps(&self, start: &[u8], end: &[u8]) -> bool {
+        self.start.as_slice() < end && start < self.end.as_slice()
+    }
+}
+
+#[cfg(test)]
+mod tests;

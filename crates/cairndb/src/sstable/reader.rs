@@ -1,0 +1,365 @@
+//! Reader: a table is opened when it is first asked, and asked block by block.
+//!
+//! What it reads it leaves in two caches that all tables share: blocks (index, filter and range deletes are among
+//! them), bounded by the memory budget, and open files, bounded by their number.
+
+use cairndb_storage::{File, FileKind, FileName, Storage};
+
+use super::TableMeta;
+use super::block::{Block, BlockCursor, BlockHandle, read_block};
+use super::filter::{Filter, hash_key};
+use super::footer::{FOOTER_LEN, Footer};
+use crate::cache::Cache;
+use crate::coding::{Decoder, Place};
+use crate::cursor::Cursor;
+use crate::error::{Error, Result};
+use crate::header::Header;
+use crate::key::{EntryRef, Kind, SeqNo, Value};
+use crate::range_delete::RangeDeletes;
+use crate::sync::{Arc, OnceLock};
+
+/// What all tables of a database share.
+pub(crate) struct TableFiles {
+    pub(crate) storage: Arc<dyn Storage>,
+    pub(crate) blocks: Cache<Cached>,
+    pub(crate) files: Cache<Arc<dyn File>>,
+}
+
+/// What the block cache holds.
+#[derive(Clone)]
+pub(crate) enum Cached {
+    Block(Arc<Block>),
+    Filter(Arc<Filter>),
+    RangeDeletes(Arc<RangeDeletes>),
+}
+
+impl TableFiles {
+    pub(crate) fn new(storage: Arc<dyn Storage>, cache_bytes: u64, open_files_max: usize) -> TableFiles {
+        let files = Cache::with_shards(open_files_max as u64, 1);
+        TableFiles { storage, blocks: Cache::new(cache_bytes), files }
+    }
+
+    /// Forgets what is kept of table `number`, which is about to go.
+    pub(crate) fn forget(&self, number: u64) {
+        self.blocks.remove_file(number);
+        self.files.remove_file(number);
+    }
+}
+
+/// A table that can be read. Safe to use from any thread.
+pub(crate) struct Table {
+    pub(crate) meta: TableMeta,
+    shared: Arc<TableFiles>,
+    opened: OnceLock<Opened>,
+}
+
+/// What is learnt when a table is first opened.
+#[derive(Clone, Copy)]
+struct Opened {
+    footer: Footer,
+    base_seq: SeqNo,
+    place: Place,
+}
+
+/// An entry that a table was asked for.
+pub(crate) struct TableEntry {
+    pub(crate) seq: SeqNo,
+    pub(crate) kind: Kind,
+    pub(crate) expires_at_ms: u64,
+    pub(crate) value: Value,
+}
+
+impl Table {
+    pub(crate) fn new(meta: TableMeta, shared: Arc<TableFiles>) -> Table {
+        Table { meta, shared, opened: OnceLock::new() }
+    }
+
+    pub(crate) fn name(&self) -> FileName {
+        FileName { kind: FileKind::SsTable, number: self.meta.number }
+    }
+
+    pub(crate) fn shared(&self) -> &Arc<TableFiles> {
+        &self.shared
+    }
+
+    /// The newest entry of `key` among those that a reader at `seq` sees; range deletes apart.
+    pub(crate) fn get(&self, key: &[u8], seq: SeqNo) -> Result<Option<TableEntry>> {
+        if self.meta.counts.entries == 0 || !self.filter()?.may_contain(hash_key(key)) {
+            return Ok(None);
+        }
+        let mut index = BlockCursor::new(self.index()?);
+        index.seek(key, seq)?;
+        let Some(separator) = index.entry() else { return Ok(None) };
+        let mut cursor = BlockCursor::new(self.data_block(self.handle(separator)?, true)?);
+        cursor.seek(key, seq)?;
+        Ok(cursor.entry().filter(|entry| entry.key == key).map(|entry| TableEntry {
+            seq: entry.seq,
+            kind: entry.kind,
+            expires_at_ms: entry.expires_at_ms,
+            value: cursor.value(),
+        }))
+    }
+
+    /// The table's range deletes, if it has any.
+    pub(crate) fn range_deletes(&self) -> Result<Option<Arc<RangeDeletes>>> {
+        if self.meta.counts.range_deletes == 0 {
+            return Ok(None);
+        }
+        let opened = self.opened()?;
+        let handle = opened.footer.range_deletes;
+        if let Some(Cached::RangeDeletes(deletes)) = self.cached(handle) {
+            return Ok(Some(deletes));
+        }
+        let decoded = RangeDeletes::decode(&self.read(handle)?)
+            .ok_or_else(|| self.corrupt(handle.offset, "the range deletes make no sense"))?;
+        let within =
+            |start: &[u8], end: &[u8]| self.meta.start.as_slice() <= start && end <= self.meta.end.as_slice();
+        if !decoded.iter().all(|fragment| within(fragment.start, fragment.end)) {
+            return Err(self.corrupt(handle.offset, "a range delete lies outside its table's bounds"));
+        }
+        let deletes = Arc::new(decoded);
+        let weight = deletes.memory_len() as u64;
+        self.keep(handle, Cached::RangeDeletes(Arc::clone(&deletes)), weight);
+        Ok(Some(deletes))
+    }
+
+    /// About where in the file `key` is, in bytes.
+    pub(crate) fn approximate_offset(&self, key: &[u8]) -> Result<u64> {
+        if key <= self.meta.start.as_slice() || self.meta.counts.entries == 0 {
+            return Ok(0);
+        }
+        let mut index = BlockCursor::new(self.index()?);
+        index.seek(key, SeqNo::MAX)?;
+        match index.entry() {
+            Some(separator) => Ok(self.handle(separator)?.offset),
+            None => Ok(self.meta.len),
+        }
+    }
+
+    /// The footer, read and checked against the header and the manifest.
+    pub(crate) fn footer(&self) -> Result<Footer> {
+        Ok(self.opened()?.footer)
+    }
+
+    /// The file; opened anew if it was closed to make room.
+    pub(crate) fn file(&self) -> Result<Arc<dyn File>> {
+        let key = (self.meta.number, 0);
+        if let Some(file) = self.shared.files.get(key) {
+            return Ok(file);
+        }
+        let file = self.shared.storage.open("sstable.open", self.name()).map_err(|e| match e.kind() {
+            std::io::ErrorKind::NotFound => {
+                self.corrupt(0, "the manifest names this table, and it is not there")
+            }
+            _ => Error::io(format_args!("opening {}", self.name()), e),
+        })?;
+        self.shared.files.insert(key, Arc::clone(&file), 1);
+        Ok(file)
+    }
+
+    pub(crate) fn place(&self) -> Result<Place> {
+        Ok(self.opened()?.place)
+    }
+
+    fn opened(&self) -> Result<&Opened> {
+        if let Some(opened) = self.opened.get() {
+            return Ok(opened);
+        }
+        let opened = self.open()?;
+        Ok(self.opened.get_or_init(|| opened))
+    }
+
+    fn open(&self) -> Result<Opened> {
+        let file = self.file()?;
+        let header = Header::read(file.as_ref(), self.name(), "sstable.header")?;
+        if header.id != self.meta.id {
+            return Err(self.corrupt(32, "this is another database's table under this one's name"));
+        }
+        let Some(offset) = self.meta.len.checked_sub(FOOTER_LEN as u64) else {
+            return Err(self.corrupt(0, "the table is shorter than its footer"));
+        };
+        let mut bytes = [0; FOOTER_LEN];
+        let read = file
+            .read_at("sstable.footer", offset, &mut bytes)
+            .map_err(|e| Error::io(format_args!("reading {} at offset {offset}", self.name()), e))?;
+        let footer = Footer::decode(&bytes[..read], header.place(), offset, self.name())?;
+        if footer.hash != self.meta.hash || footer.counts != self.meta.counts {
+            return Err(self.corrupt(offset, "the footer is not the one that the manifest recorded"));
+        }
+        Ok(Opened { footer, base_seq: header.own[0], place: header.place() })
+    }
+
+    fn filter(&self) -> Result<Arc<Filter>> {
+        let handle = self.opened()?.footer.filter;
+        if let Some(Cached::Filter(filter)) = self.cached(handle) {
+            return Ok(filter);
+        }
+        let filter = Filter::new(self.read(handle)?)
+            .ok_or_else(|| self.corrupt(handle.offset, "the filter makes no sense"))?;
+        let filter = Arc::new(filter);
+        self.keep(handle, Cached::Filter(Arc::clone(&filter)), filter.memory_len());
+        Ok(filter)
+    }
+
+    fn index(&self) -> Result<Arc<Block>> {
+        let handle = self.opened()?.footer.index;
+        if let Some(Cached::Block(block)) = self.cached(handle) {
+            return Ok(block);
+        }
+        let block = Arc::new(Block::new(self.read(handle)?, 0, self.name(), handle.offset)?);
+        self.keep(handle, Cached::Block(Arc::clone(&block)), block.memory_len());
+        Ok(block)
+    }
+
+    fn data_block(&self, handle: BlockHandle, keep: bool) -> Result<Arc<Block>> {
+        if let Some(Cached::Block(block)) = self.cached(handle) {
+            return Ok(block);
+        }
+        let base_seq = self.opened()?.base_seq;
+        let block = Arc::new(Block::new(self.read(handle)?, base_seq, self.name(), handle.offset)?);
+        if keep {
+            self.keep(handle, Cached::Block(Arc::clone(&block)), block.memory_len());
+        }
+        Ok(block)
+    }
+
+    fn handle(&self, separator: EntryRef<'_>) -> Result<BlockHandle> {
+        BlockHandle::decode(separator.value).ok_or_else(|| self.corrupt(0, "the index points nowhere"))
+    }
+
+    fn read(&self, handle: BlockHandle) -> Result<Vec<u8>> {
+        read_block(self.file()?.as_ref(), self.name(), self.place()?, handle, "sstable.read")
+    }
+
+    fn cached(&self, handle: BlockHandle) -> Option<Cached> {
+        self.shared.blocks.get((self.meta.number, handle.offset))
+    }
+
+    fn keep(&self, handle: BlockHandle, value: Cached, weight: u64) {
+        self.shared.blocks.insert((self.meta.number, handle.offset), value, weight);
+    }
+
+    fn corrupt(&self, offset: u64, what: &str) -> Error {
+        Error::corrupt(self.name(), offset, what)
+    }
+}
+
+/// Takes a bounds block apart.
+pub(crate) fn decode_bounds(bytes: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
+    let mut from = Decoder::new(bytes);
+    let (start, end) = (from.slice()?.to_vec(), from.slice()?.to_vec());
+    (from.is_at_end() && start < end).then_some((start, end))
+}
+
+/// A position in a table, which it keeps open.
+pub(crate) struct TableCursor {
+    table: Arc<Table>,
+    /// Whether what it reads is kept in the cache.
+    keep: bool,
+    index: Option<BlockCursor>,
+    block: Option<BlockCursor>,
+}
+
+impl TableCursor {
+    pub(crate) fn new(table: Arc<Table>, keep: bool) -> TableCursor {
+        TableCursor { table, keep, index: None, block: None }
+    }
+
+    fn index(&mut self) -> Result<&mut BlockCursor> {
+        if self.index.is_none() {
+            self.index = Some(BlockCursor::new(self.table.index()?));
+        }
+        Ok(self.index.as_mut().expect("it was just put there"))
+    }
+
+    /// Opens the block that the index stands on, or none.
+    fn open_block(&mut self) -> Result<()> {
+        let separator = self.index.as_ref().and_then(BlockCursor::entry);
+        let Some(separator) = separator else {
+            self.block = None;
+            return Ok(());
+        };
+        let handle = self.table.handle(separator)?;
+        let already = self.block.as_ref().is_some_and(|cursor| cursor.block().offset() == handle.offset);
+        if !already {
+            self.block = Some(BlockCursor::new(self.table.data_block(handle, self.keep)?));
+        }
+        Ok(())
+    }
+
+    fn stands(&self) -> bool {
+        self.block.as_ref().is_some_and(|block| block.entry().is_some())
+    }
+
+    /// From a block's end, on to the next block that has an entry.
+    fn next_block(&mut self) -> Result<()> {
+        while !self.stands() && self.block.is_some() {
+            self.index()?.next()?;
+            self.open_block()?;
+            if let Some(block) = &mut self.block {
+                block.seek_first()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn prev_block(&mut self) -> Result<()> {
+        while !self.stands() && self.block.is_some() {
+            self.index()?.prev()?;
+            self.open_block()?;
+            if let Some(block) = &mut self.block {
+                block.seek_last()?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Cursor for TableCursor {
+    fn seek(&mut self, key: &[u8], seq: SeqNo) -> Result<()> {
+        if self.table.meta.counts.entries == 0 {
+            return Ok(());
+        }
+        self.index()?.seek(key, seq)?;
+        self.open_block()?;
+        if let Some(block) = &mut self.block {
+            block.seek(key, seq)?;
+        }
+        self.next_block()
+    }
+
+    fn seek_before(&mut self, key: &[u8]) -> Result<()> {
+        if self.table.meta.counts.entries == 0 {
+            return Ok(());
+        }
+        // The block that the first entry at or behind `key` is in may also hold the last one before it.
+        let index = self.index()?;
+        index.seek(key, SeqNo::MAX)?;
+        if index.entry().is_none() {
+            index.seek_last()?;
+        }
+        self.open_block()?;
+        if let Some(block) = &mut self.block {
+            block.seek_before(key)?;
+        }
+        self.prev_block()
+    }
+
+    fn next(&mut self) -> Result<()> {
+        self.block.as_mut().expect("a cursor on an entry").next()?;
+        self.next_block()
+    }
+
+    fn prev(&mut self) -> Result<()> {
+        self.block.as_mut().expect("a cursor on an entry").prev()?;
+        self.prev_block()
+    }
+
+    fn entry(&self) -> Option<EntryRef<'_>> {
+        self.block.as_ref()?.entry()
+    }
+
+    fn value(&self) -> Value {
+        self.block.as_ref().map_or_else(|| Value::from(&[][..]), BlockCursor::value)
+    }
+}

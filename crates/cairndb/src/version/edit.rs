@@ -1,0 +1,179 @@
+//! Edit: the difference between two versions, and the state that edits add up to.
+//!
+//! # On disk
+//! A sequence of fields, each a tag byte and its value; agrees with FORMAT.md, "Edits".
+//! ```text
+//! 1 added table: level u8, table     2 removed table: number varint      3 checkpoint: WAL varint, seq varint
+//! 4 clock: ms varint                 5 last numbers: SSTable, WAL varints  6 older WAL: number varint, id u128
+//! ```
+
+use std::collections::BTreeMap;
+
+use super::LEVEL_COUNT;
+use crate::coding::{Decoder, put_varint};
+use crate::sstable::TableMeta;
+use crate::wal::Checkpoint;
+
+const TAG_ADDED: u8 = 1;
+const TAG_REMOVED: u8 = 2;
+const TAG_CHECKPOINT: u8 = 3;
+const TAG_CLOCK: u8 = 4;
+const TAG_LAST_NUMBERS: u8 = 5;
+const TAG_OLDER_WAL: u8 = 6;
+
+/// What changes from one state to the next. A table that is removed and added moves to another level.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Edit {
+    pub(crate) added: Vec<(usize, TableMeta)>,
+    pub(crate) removed: Vec<u64>,
+    pub(crate) checkpoint: Option<Checkpoint>,
+    /// The clock's last reading.
+    pub(crate) clock_ms: Option<u64>,
+    /// The last numbers that were given to an SSTable and to a WAL.
+    pub(crate) last_numbers: Option<(u64, u64)>,
+    /// Logs of earlier incarnations that recovery still needs, with the ids they were written under.
+    pub(crate) older_wals: Vec<(u64, u128)>,
+}
+
+impl Edit {
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        for number in &self.removed {
+            out.push(TAG_REMOVED);
+            put_varint(&mut out, *number);
+        }
+        for (level, meta) in &self.added {
+            out.push(TAG_ADDED);
+            out.push(*level as u8);
+            meta.encode(&mut out);
+        }
+        if let Some(checkpoint) = self.checkpoint {
+            out.push(TAG_CHECKPOINT);
+            put_varint(&mut out, checkpoint.wal);
+            put_varint(&mut out, checkpoint.seq);
+        }
+        if let Some(clock_ms) = self.clock_ms {
+            out.push(TAG_CLOCK);
+            put_varint(&mut out, clock_ms);
+        }
+        if let Some((sstable, wal)) = self.last_numbers {
+            out.push(TAG_LAST_NUMBERS);
+            put_varint(&mut out, sstable);
+            put_varint(&mut out, wal);
+        }
+        for (number, id) in &self.older_wals {
+            out.push(TAG_OLDER_WAL);
+            put_varint(&mut out, *number);
+            out.extend_from_slice(&id.to_le_bytes());
+        }
+        out
+    }
+
+    pub(crate) fn decode(bytes: &[u8]) -> Option<Edit> {
+        let mut from = Decoder::new(bytes);
+        let mut edit = Edit::default();
+        while !from.is_at_end() {
+            match from.u8()? {
+                TAG_ADDED => {
+                    let level = usize::from(from.u8()?);
+                    edit.added.push((
+                        Some(level).filter(|level| *level < LEVEL_COUNT)?,
+                        TableMeta::decode(&mut from)?,
+                    ));
+                }
+                TAG_REMOVED => edit.removed.push(from.varint()?),
+                TAG_CHECKPOINT => {
+                    edit.checkpoint = Some(Checkpoint { wal: from.varint()?, seq: from.varint()? })
+                }
+                TAG_CLOCK => edit.clock_ms = Some(from.varint()?),
+                TAG_LAST_NUMBERS => edit.last_numbers = Some((from.varint()?, from.varint()?)),
+                TAG_OLDER_WAL => edit.older_wals.push((from.varint()?, from.u128()?)),
+                _ => return None,
+            }
+        }
+        Some(edit)
+    }
+}
+
+/// What all edits of a manifest add up to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct State {
+    /// By number: the level and the table.
+    pub(crate) tables: BTreeMap<u64, (usize, TableMeta)>,
+    pub(crate) checkpoint: Checkpoint,
+    pub(crate) clock_ms: u64,
+    pub(crate) last_sstable: u64,
+    pub(crate) last_wal: u64,
+    pub(crate) older_wals: Vec<(u64, u128)>,
+}
+
+impl State {
+    /// `None` if the edit does not fit: it removes what is not there, or adds what is.
+    pub(crate) fn apply(&mut self, edit: &Edit) -> Option<()> {
+        for number in &edit.removed {
+            self.tables.remove(number)?;
+        }
+        for (level, meta) in &edit.added {
+            if self.tables.insert(meta.number, (*level, meta.clone())).is_some() {
+                return None;
+            }
+        }
+        self.checkpoint = edit.checkpoint.unwrap_or(self.checkpoint);
+        self.clock_ms = self.clock_ms.max(edit.clock_ms.unwrap_or(0));
+        let (sstable, wal) = edit.last_numbers.unwrap_or((0, 0));
+        self.last_sstable = self.last_sstable.max(sstable);
+        self.last_wal = self.last_wal.max(wal);
+        self.older_wals.extend(&edit.older_wals);
+        self.older_wals.retain(|(number, _)| *number >= self.checkpoint.wal);
+        Some(())
+    }
+
+    /// Whether the levels below 0 are runs.
+    pub(crate) fn is_sorted(&self) -> bool {
+        let mut stretches: Vec<_> = self
+            .tables
+            .values()
+            .filter(|(level, _)| *level > 0)
+            .map(|(level, meta)| (*level, &meta.start, &meta.end))
+            .collect();
+        stretches.sort();
+        stretches.is_sorted_by(|a, b| a.0 != b.0 || a.2 <= b.1)
+    }
+
+    /// The edit that makes this state out of nothing: a manifest's base.
+    pub(crate) fn base(&self) -> Edit {
+        Edit {
+            added: self.tables.values().cloned().collect(),
+            removed: Vec::new(),
+            checkpoint: Some(self.checkpoint),
+            clock_ms: Some(self.clock_ms),
+            last_numbers: Some((self.last_sstable, self.last_wal)),
+            older_wals: self.older_wals.clone(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn edits_come_back_whole_or_not_at_all() {
+        let meta = TableMeta { number: 7, start: b"a".to_vec(), end: b"b".to_vec(), ..TableMeta::default() };
+        let edit = Edit {
+            added: vec![(3, meta)],
+            removed: vec![1, 2],
+            checkpoint: Some(Checkpoint { wal: 4, seq: 99 }),
+            clock_ms: Some(1_000_000),
+            last_numbers: Some((7, 4)),
+            older_wals: vec![(3, 42)],
+        };
+        let bytes = edit.encode();
+        assert_eq!(Edit::decode(&bytes), Some(edit.clone()));
+        let mut state = State { tables: [(1, (0, TableMeta::default()))].into(), ..State::default() };
+        assert_eq!(state.apply(&edit), None, "table 2 is not there");
+        let whole =
+            (0..bytes.len()).filter(|len| Edit::decode(&bytes[..*len]).as_ref() == Some(&edit)).count();
+        assert_eq!(whole, 0);
+    }
+}

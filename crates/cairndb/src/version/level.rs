@@ -1,0 +1,96 @@
+//! Level cursor: a position over the tables of one run, one after the other.
+
+use crate::cursor::Cursor;
+use crate::error::Result;
+use crate::key::{EntryRef, SeqNo, Value};
+use crate::sstable::{Table, TableCursor};
+use crate::sync::Arc;
+
+/// A position in a run of tables; the one that it stands in is open.
+pub(crate) struct LevelCursor {
+    tables: Vec<Arc<Table>>,
+    keep: bool,
+    index: usize,
+    table: Option<TableCursor>,
+}
+
+impl LevelCursor {
+    /// Over `tables`, which are sorted and disjoint. `keep`: whether what it reads goes into the cache.
+    pub(crate) fn new(tables: Vec<Arc<Table>>, keep: bool) -> LevelCursor {
+        LevelCursor { tables, keep, index: 0, table: None }
+    }
+
+    fn open(&mut self, index: usize) {
+        if self.table.is_none() || self.index != index {
+            self.table = self.tables.get(index).map(|table| TableCursor::new(Arc::clone(table), self.keep));
+            self.index = index;
+        }
+    }
+
+    fn stands(&self) -> bool {
+        self.table.as_ref().is_some_and(|table| table.entry().is_some())
+    }
+
+    fn next_table(&mut self) -> Result<()> {
+        while !self.stands() && self.index < self.tables.len() {
+            self.open(self.index + 1);
+            if let Some(table) = &mut self.table {
+                table.seek(b"", SeqNo::MAX)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn prev_table(&mut self) -> Result<()> {
+        while !self.stands() {
+            let Some(index) = self.index.checked_sub(1) else { break };
+            self.open(index);
+            let end = self.tables[index].meta.end.clone();
+            if let Some(table) = &mut self.table {
+                table.seek_before(&end)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Cursor for LevelCursor {
+    fn seek(&mut self, key: &[u8], seq: SeqNo) -> Result<()> {
+        self.open(self.tables.partition_point(|table| table.meta.end.as_slice() <= key));
+        if let Some(table) = &mut self.table {
+            table.seek(key, seq)?;
+        }
+        self.next_table()
+    }
+
+    fn seek_before(&mut self, key: &[u8]) -> Result<()> {
+        let behind = self.tables.partition_point(|table| table.meta.start.as_slice() < key);
+        let Some(index) = behind.checked_sub(1) else {
+            self.table = None;
+            return Ok(());
+        };
+        self.open(index);
+        if let Some(table) = &mut self.table {
+            table.seek_before(key)?;
+        }
+        self.prev_table()
+    }
+
+    fn next(&mut self) -> Result<()> {
+        self.table.as_mut().expect("a cursor on an entry").next()?;
+        self.next_table()
+    }
+
+    fn prev(&mut self) -> Result<()> {
+        self.table.as_mut().expect("a cursor on an entry").prev()?;
+        self.prev_table()
+    }
+
+    fn entry(&self) -> Option<EntryRef<'_>> {
+        self.table.as_ref()?.entry()
+    }
+
+    fn value(&self) -> Value {
+        self.table.as_ref().map_or_else(|| Value::from(&[][..]), TableCursor::value)
+    }
+}

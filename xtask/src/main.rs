@@ -1,0 +1,62 @@
+//! Chores: what this project needs done beyond what cargo does by itself.
+//!
+//! `cargo xtask verify` is the one test command: it runs every check in turn and changes nothing in the tree.
+//! `cargo xtask fix` lets the tools mend what they can. `cargo xtask tidy` runs only the checks that read the
+//! sources as text.
+//!
+//! # Why this way
+//! Plain Rust on `std`, found through the alias in `.cargo/config.toml`: nothing to install, and the same on
+//! every system that can build the database.
+
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+mod tidy;
+mod verify;
+
+const HELP: &str = "\
+cargo xtask <command>
+
+  verify   run every check and change nothing in the tree
+             fmt        cargo fmt --check
+             clippy     every target of the workspace, warnings are errors
+             tests      cargo nextest run, or cargo test where nextest is not installed
+             doc tests  cargo test --doc
+             slow       the tests that need optimised code: #[ignore]d tests of crate cairndb, named slow_*
+             docs       cargo doc, warnings are errors
+             tidy       see below
+             wasm       cairndb and cairndb-storage, checked for wasm32-unknown-unknown
+             deny       licences and sources of dependencies (needs cargo-deny)
+             unchanged  git status says the same as before
+           A missing tool is named and its check skipped. Exit code 1 if a check failed; with CI=true in the
+           environment also if one was skipped.
+  fix      cargo clippy --fix, then cargo fmt
+  tidy     read the sources as text: rooms, bans, plates, constants, links, words, ignored tests
+";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let root = workspace_root();
+    let succeeded = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["verify"] => verify::verify(&root),
+        ["fix"] => verify::fix(&root),
+        ["tidy"] => tidy::tidy(&root),
+        ["help" | "--help" | "-h"] => {
+            print!("{HELP}");
+            true
+        }
+        _ => {
+            eprint!("{HELP}");
+            return ExitCode::from(2);
+        }
+    };
+    if succeeded { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// The directory above this package's, which cargo names when it runs us; else the current one.
+fn workspace_root() -> PathBuf {
+    env::var_os("CARGO_MANIFEST_DIR")
+        .and_then(|package| Path::new(&package).parent().map(Path::to_path_buf))
+        .unwrap_or_else(|| PathBuf::from("."))
+}
