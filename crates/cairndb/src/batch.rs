@@ -241,6 +241,11 @@ impl<'a> Entries<'a> {
         self.left
     }
 
+    /// Where the next entry begins, in bytes behind the batch's header.
+    pub(crate) fn offset(&self) -> usize {
+        self.from.offset()
+    }
+
     fn take(&mut self) -> Option<EntryRef<'a>> {
         let kind = Kind::from_byte(self.from.u8()?)?;
         let key = self.from.slice()?;

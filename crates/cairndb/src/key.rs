@@ -207,10 +207,6 @@ pub(crate) struct StoredRange {
 }
 
 impl StoredRange {
-    pub(crate) fn overlaps(&self, start: &[u8], end: &[u8]) -> bool {
-        self.start.as_slice() < end && start < self.end.as_slice()
-    }
-
     pub(crate) fn is_empty(&self) -> bool {
         self.start >= self.end
     }

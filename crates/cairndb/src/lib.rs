@@ -44,11 +44,13 @@ mod host;
 pub use cairndb_storage as storage;
 
 pub use batch::Batch;
+pub use check::{Check, Verification, verify};
 pub use db::{
     BackupMode, BackupReport, CheckpointMove, Condition, Db, Keyspace, Outcome, Reader, RecoveryReport,
     ReplayCheckpoint, ReplayReport, Snapshot, Stats,
 };
 pub use error::{Error, Result};
+pub use inspect::inspect;
 pub use key::{Entry, KeyRange, SeqNo, Value};
 pub use options::{Clock, Compression, Durability, Ids, Options};
 pub use view::{RangeCursor, Scan};

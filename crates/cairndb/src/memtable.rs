@@ -56,14 +56,7 @@ pub(crate) struct Memtable {
     range_deletes: RwLock<Arc<RangeDeletes>>,
     has_range_deletes: AtomicBool,
     memory_len: AtomicU64,
-    counts: Counts,
-}
-
-/// What a memtable holds, by kind.
-#[derive(Default)]
-struct Counts {
     entries: AtomicU64,
-    deletes: AtomicU64,
 }
 
 struct Node {
@@ -93,7 +86,7 @@ impl Memtable {
             range_deletes: RwLock::default(),
             has_range_deletes: AtomicBool::new(false),
             memory_len: AtomicU64::new(0),
-            counts: Counts::default(),
+            entries: AtomicU64::new(0),
         }
     }
 
@@ -105,7 +98,7 @@ impl Memtable {
             let mut range_deletes = self.range_deletes.write();
             Arc::make_mut(&mut range_deletes).insert(entry.key, entry.value, entry.seq);
             self.has_range_deletes.store(true, Ordering::Release);
-            self.count(entry, entry.data_len() + 128);
+            self.count(entry.data_len() + 128);
             return;
         }
         let mut tail = self.tail.lock();
@@ -125,7 +118,7 @@ impl Memtable {
                 tail.last[level] = index;
             }
         }
-        self.count(entry, entry.data_len() + ALLOCATION_LEN + far_len);
+        self.count(entry.data_len() + ALLOCATION_LEN + far_len);
     }
 
     /// The newest entry of `key` among those that a reader at `seq` sees; range deletes apart.
@@ -158,24 +151,16 @@ impl Memtable {
 
     /// How many entries it holds, range deletes among them.
     pub(crate) fn entries(&self) -> u64 {
-        self.counts.entries.load(Ordering::Relaxed)
-    }
-
-    /// How many of those are deletes.
-    pub(crate) fn deletes(&self) -> u64 {
-        self.counts.deletes.load(Ordering::Relaxed)
+        self.entries.load(Ordering::Relaxed)
     }
 
     pub(crate) fn is_empty(&self) -> bool {
         self.entries() == 0
     }
 
-    fn count(&self, entry: EntryRef<'_>, memory_len: u64) {
+    fn count(&self, memory_len: u64) {
         self.memory_len.fetch_add(memory_len, Ordering::Relaxed);
-        self.counts.entries.fetch_add(1, Ordering::Relaxed);
-        if matches!(entry.kind, Kind::Delete | Kind::RangeDelete) {
-            self.counts.deletes.fetch_add(1, Ordering::Relaxed);
-        }
+        self.entries.fetch_add(1, Ordering::Relaxed);
     }
 
     /// On each level, the nodes between which `entry` belongs.

@@ -56,8 +56,6 @@ impl Live {
 pub(crate) struct Readers {
     pub(crate) snapshots: u64,
     pub(crate) iterators: u64,
-    /// The oldest snapshot's sequence number.
-    pub(crate) oldest_seq: Option<SeqNo>,
     /// When the oldest of them all began, in ms since 1970.
     pub(crate) since_ms: Option<u64>,
 }
@@ -104,7 +102,6 @@ impl Snapshots {
         Readers {
             snapshots,
             iterators: held.by_id.len() as u64 - snapshots,
-            oldest_seq: held.by_id.values().filter_map(|hold| hold.seq).min(),
             since_ms: held.by_id.values().map(|hold| hold.now_ms).min(),
         }
     }

@@ -36,6 +36,7 @@ use crate::options::Options;
 use crate::snapshot::Snapshots;
 use crate::sstable::TableFiles;
 use crate::sync::{Arc, AtomicBool, AtomicU64, Condvar, Mutex, Ordering, RwLock};
+use crate::version::Version;
 use crate::view::{Tables, View};
 use maintain::Maintenance;
 use stats::Counters;
@@ -123,6 +124,12 @@ impl Engine {
                 return (tables, seq);
             }
         }
+    }
+
+    /// The tables of the present, which stand as long as they are held.
+    pub(crate) fn version(&self) -> Result<Arc<Version>> {
+        self.check_open()?;
+        Ok(Arc::clone(&self.current.read().version))
     }
 
     /// Changes what readers take.

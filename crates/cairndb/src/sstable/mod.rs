@@ -25,12 +25,14 @@
 mod block;
 mod filter;
 mod footer;
-mod reader;
 mod writer;
+mod reader;
+mod verify;
 
-pub(crate) use block::{BLOCK_TRAILER_LEN, Block, BlockHandle, read_block};
+pub(crate) use block::{BLOCK_TRAILER_LEN, Block, BlockCursor, BlockHandle, read_block};
 pub(crate) use footer::{FOOTER_LEN, Footer};
-pub(crate) use reader::{Cached, Table, TableCursor, TableEntry, TableFiles};
+pub(crate) use reader::{Table, TableCursor, TableFiles, decode_bounds};
+pub(crate) use verify::problems_of;
 pub(crate) use writer::TableWriter;
 
 use crate::coding::{Decoder, put_slice, put_varint};
@@ -76,6 +78,20 @@ pub(crate) struct TableCounts {
 
 impl TableCounts {
     pub(crate) const FIELDS: usize = 10;
+
+    /// The fields' names, for people.
+    pub(crate) const NAMES: [&str; Self::FIELDS] = [
+        "entries",
+        "deletes",
+        "older",
+        "range deletes",
+        "expiring",
+        "expiry min ms",
+        "expiry max ms",
+        "seq min",
+        "seq max",
+        "data len",
+    ];
 
     pub(crate) fn to_fields(self) -> [u64; Self::FIELDS] {
         [

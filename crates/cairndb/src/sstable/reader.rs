@@ -78,13 +78,9 @@ impl Table {
         FileName { kind: FileKind::SsTable, number: self.meta.number }
     }
 
-    pub(crate) fn shared(&self) -> &Arc<TableFiles> {
-        &self.shared
-    }
-
     /// The newest entry of `key` among those that a reader at `seq` sees; range deletes apart.
     pub(crate) fn get(&self, key: &[u8], seq: SeqNo) -> Result<Option<TableEntry>> {
-        if self.meta.counts.entries == 0 || !self.filter()?.may_contain(hash_key(key)) {
+        if self.meta.counts.entries == 0 || !self.may_contain(hash_key(key))? {
             return Ok(None);
         }
         let mut index = BlockCursor::new(self.index()?);
@@ -189,6 +185,11 @@ impl Table {
         Ok(Opened { footer, base_seq: header.own[0], place: header.place() })
     }
 
+    /// Whether the table may hold a key with this hash.
+    pub(super) fn may_contain(&self, hash: u64) -> Result<bool> {
+        Ok(self.filter()?.may_contain(hash))
+    }
+
     fn filter(&self) -> Result<Arc<Filter>> {
         let handle = self.opened()?.footer.filter;
         if let Some(Cached::Filter(filter)) = self.cached(handle) {
@@ -211,7 +212,7 @@ impl Table {
         Ok(block)
     }
 
-    fn data_block(&self, handle: BlockHandle, keep: bool) -> Result<Arc<Block>> {
+    pub(super) fn data_block(&self, handle: BlockHandle, keep: bool) -> Result<Arc<Block>> {
         if let Some(Cached::Block(block)) = self.cached(handle) {
             return Ok(block);
         }
@@ -223,7 +224,7 @@ impl Table {
         Ok(block)
     }
 
-    fn handle(&self, separator: EntryRef<'_>) -> Result<BlockHandle> {
+    pub(super) fn handle(&self, separator: EntryRef<'_>) -> Result<BlockHandle> {
         BlockHandle::decode(separator.value).ok_or_else(|| self.corrupt(0, "the index points nowhere"))
     }
 

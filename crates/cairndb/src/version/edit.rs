@@ -83,7 +83,7 @@ impl Edit {
                 }
                 TAG_REMOVED => edit.removed.push(from.varint()?),
                 TAG_CHECKPOINT => {
-                    edit.checkpoint = Some(Checkpoint { wal: from.varint()?, seq: from.varint()? })
+                    edit.checkpoint = Some(Checkpoint { wal: from.varint()?, seq: from.varint()? });
                 }
                 TAG_CLOCK => edit.clock_ms = Some(from.varint()?),
                 TAG_LAST_NUMBERS => edit.last_numbers = Some((from.varint()?, from.varint()?)),
