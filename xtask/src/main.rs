@@ -23,7 +23,7 @@ cargo xtask <command>
              clippy     every target of the workspace, warnings are errors
              tests      cargo nextest run, or cargo test where nextest is not installed
              doc tests  cargo test --doc
-             slow       the tests that need optimised code: #[ignore]d tests of crate cairndb, named slow_*
+             slow       the tests that need optimised code: #[ignore]d tests named slow_*
              docs       cargo doc, warnings are errors
              tidy       see below
              wasm       cairndb and cairndb-storage, checked for wasm32-unknown-unknown

@@ -33,11 +33,11 @@ pub(crate) fn verify(root: &Path) -> bool {
     let (tests, slow_tests) = match has_cargo_tool(root, "nextest") {
         true => (
             "nextest run --workspace --locked",
-            "nextest run --release -p cairndb --run-ignored only --no-tests=pass --locked",
+            "nextest run --release --workspace --run-ignored only --no-tests=fail --locked slow_",
         ),
         false => (
             "test --workspace --lib --bins --tests --locked",
-            "test --release -p cairndb --lib --tests --locked -- --ignored",
+            "test --release --workspace --lib --bins --tests --locked -- --ignored slow_",
         ),
     };
     report.build_step("tests", || run(cargo(tests)));

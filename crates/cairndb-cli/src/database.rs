@@ -61,7 +61,5 @@ pub(crate) fn require(dir: &Path) -> Result<Native, Failure> {
 }
 
 fn options(target: &Target) -> Options {
-    let mut options = Options::default();
-    options.durability = target.durability();
-    options
+    Options { durability: target.durability(), ..Options::default() }
 }

@@ -13,6 +13,7 @@ use std::fmt;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use cairndb::storage::Native;
@@ -33,6 +34,9 @@ const BATCH_COUNT: usize = 500;
 
 /// Emoji and other symbols: the code points from U+1F600 on.
 const PREFIX: &[u8] = b"1F6";
+
+/// What stands before all but a step's first line.
+const INDENT: &str = "            ";
 
 /// A key and its value.
 type Pair = (Vec<u8>, Vec<u8>);
@@ -127,9 +131,8 @@ fn fresh_dir() -> Result<PathBuf, Failure> {
 }
 
 fn run(target: &Target, data: &Path, entries: Vec<Pair>, dir: &Path) -> Result<(), Failure> {
-    let mut options = Options::default();
-    options.memory_budget_bytes = MEMORY_BUDGET_BYTES;
-    options.durability = target.durability();
+    let durability = target.durability();
+    let options = Options { memory_budget_bytes: MEMORY_BUDGET_BYTES, durability, ..Options::default() };
     let mut demo =
         Demo { out: Output::new(), steps: 0, dir: dir.to_owned(), options, expected: BTreeMap::new() };
     let db = demo.load(data, entries)?;
@@ -278,12 +281,12 @@ impl Demo {
         drop(db);
         let begun = Instant::now();
         let storage = Native::read_only(&self.dir).map_err(Failure::told)?;
-        let found = cairndb::verify(&storage, &self.options)?;
+        let found = cairndb::verify(Arc::new(storage))?;
         let took = begun.elapsed();
         let measured =
             format!("{} in {}", human::counted(found.files as u64, "file", "files"), human::time(took));
         self.step("verify", measured, "Every byte on disk is read again, and must keep what was promised:")?;
-        report::print_verification(&found, &self.dir, &mut self.out)?;
+        report::print_verification(&found, &self.dir, INDENT, &mut self.out)?;
         self.open()
     }
 
@@ -310,7 +313,7 @@ impl Demo {
         let stats = db.stats().to_string();
         self.step("stats", "since the last open", "What the database counts while it works:")?;
         for line in stats.trim_end().lines() {
-            self.out.line(format_args!("   {line}"))?;
+            self.out.line(format_args!("{INDENT}{line}"))?;
         }
         Ok(())
     }
@@ -326,10 +329,10 @@ impl Demo {
     /// Prints a step that went well: its measurements, and below them what they show.
     fn step(&mut self, name: &str, measured: impl fmt::Display, shows: &str) -> Result<(), Failure> {
         self.steps += 1;
-        let indent = format!("\n{:12}", "");
-        let measured = measured.to_string().replace('\n', &indent);
+        let below = format!("\n{INDENT}");
+        let measured = measured.to_string().replace('\n', &below);
         self.out.line(format_args!("{}. {name:<8} {measured}", self.steps))?;
-        self.out.line(format_args!("{:12}{}", "", shows.replace('\n', &indent)))?;
+        self.out.line(format_args!("{INDENT}{}", shows.replace('\n', &below)))?;
         self.out.flush()
     }
 }

@@ -5,9 +5,10 @@
 //! damaged to open.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use cairndb::storage::{FileName, Native, Storage};
-use cairndb::{Check, Options, Verification};
+use cairndb::{Check, Verification};
 use serde_json::{Map, Value};
 
 use crate::args::{self, Target};
@@ -20,38 +21,37 @@ use crate::progress::{Progress, Unit};
 pub(crate) fn verify(target: &Target) -> Result<(), Failure> {
     let storage = database::require(target.dir())?;
     let progress = Progress::start("verifying", Unit::Time);
-    let found = cairndb::verify(&storage, &Options::default())?;
+    let found = cairndb::verify(Arc::new(storage))?;
     drop(progress);
     let mut out = Output::new();
-    print_verification(&found, target.dir(), &mut out)?;
+    print_verification(&found, target.dir(), "", &mut out)?;
     out.flush()
 }
 
 /// Prints each check, and fails if one did.
-pub(crate) fn print_verification(found: &Verification, dir: &Path, out: &mut Output) -> Result<(), Failure> {
-    for Check { promise, what, problems } in &found.checks {
+pub(crate) fn print_verification(
+    found: &Verification,
+    dir: &Path,
+    indent: &str,
+    out: &mut Output,
+) -> Result<(), Failure> {
+    for Check { promise, what, problems, .. } in &found.checks {
         let verdict = if problems.is_empty() { "pass" } else { "FAIL" };
-        out.line(format_args!("{verdict}  promise {promise:>2}: {what}"))?;
+        out.line(format_args!("{indent}{verdict}  promise {promise:>2}: {what}"))?;
         for problem in problems {
-            out.line(format_args!("      {}/{problem}", dir.display()))?;
+            out.line(format_args!("{indent}      {}/{problem}", dir.display()))?;
         }
     }
-    let read = format!(
-        "{} read, {}",
-        human::counted(found.files as u64, "file", "files"),
-        human::bytes(found.bytes)
-    );
+    let files = human::counted(found.files as u64, "file", "files");
     let problems: usize = found.checks.iter().map(|check| check.problems.len()).sum();
     if problems == 0 {
-        return out.line(format_args!("no damage: {read}"));
+        return out
+            .line(format_args!("{indent}no damage in {files}; SSTables: {}", human::bytes(found.bytes)));
     }
     out.flush()?;
+    let problems = human::counted(problems as u64, "problem", "problems");
     Err(Failure::hinted(
-        format_args!(
-            "{}: {} found; {read}",
-            dir.display(),
-            human::counted(problems as u64, "problem", "problems")
-        ),
+        format_args!("{}: {problems} found in {files}", dir.display()),
         "a backup is the way back to what was stored; `cairn dump` prints what can still be read",
     ))
 }
@@ -85,7 +85,7 @@ pub(crate) fn inspect(args: &args::Inspect) -> Result<(), Failure> {
         .and_then(|storage| storage.open("cli.inspect", name))
         .map_err(Failure::told)?;
     let mut out = Output::new();
-    let outcome = cairndb::inspect(file.as_ref(), name, out.writer());
+    let outcome = cairndb::inspect(file, name, out.writer());
     out.flush()?;
     outcome.map_err(|error| match error {
         cairndb::Error::Corrupt { .. } => Failure::hinted(

@@ -89,7 +89,9 @@ pub fn verify(storage: Arc<dyn Storage>) -> Result<Verification> {
         Ok(Some(recovered)) => recovered,
         Ok(None) if listed.is_empty() => return Err(Error::invalid("there is no database here")),
         Ok(None) => {
-            let gone = Error::corrupt(listed[0], 0, "files stand here, and no manifest is whole");
+            let gone = || Error::corrupt(listed[0], 0, "files stand here, and there is no manifest");
+            let gone =
+                manifest::damage(storage.as_ref(), &numbers_of(FileKind::Manifest)).unwrap_or_else(gone);
             verification.note(5, "the newest manifest is whole", vec![gone]);
             return Ok(verification);
         }

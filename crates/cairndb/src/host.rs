@@ -18,7 +18,7 @@ use cairndb_storage::{Native, Storage};
 use crate::db::{BackupMode, BackupReport, Db, Engine};
 use crate::error::{Error, Result};
 use crate::options::Options;
-use crate::sync::Arc;
+use crate::sync::{Arc, AtomicBool, Ordering};
 
 /// How long the thread waits before it looks whether the database is idle, in milliseconds.
 const LOOK_MS: u64 = 1000;
@@ -89,13 +89,13 @@ fn place_error(error: io::Error) -> Error {
 fn attend(db: &Db) -> Result<()> {
     let engine = Arc::clone(db.engine());
     engine.progress.set_attended(true);
-    let ending = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let ending = Arc::new(AtomicBool::new(false));
     let (its_engine, its_ending) = (Arc::clone(&engine), Arc::clone(&ending));
     let thread = thread::Builder::new()
         .name("cairndb".into())
         .spawn(move || {
             let watch = Watch(&its_engine);
-            while !its_ending.load(std::sync::atomic::Ordering::Acquire) && !its_engine.is_closed() {
+            while !its_ending.load(Ordering::Acquire) && !its_engine.is_closed() {
                 // An error is shown to writers that wait and in the statistics; here it only means: later.
                 if !matches!(its_engine.maintain(), Ok(true)) {
                     its_engine.progress.wait_until_wanted(LOOK_MS);
@@ -105,10 +105,10 @@ fn attend(db: &Db) -> Result<()> {
         })
         .map_err(|e| Error::io("starting the maintenance thread", e))?;
     db.before_close(Box::new(move || {
-        ending.store(true, std::sync::atomic::Ordering::Release);
+        ending.store(true, Ordering::Release);
         engine.progress.set_attended(false);
         engine.progress.want();
-        // The last handle may be dropped by the thread itself, through nothing: it holds none.
+        // If it panicked, `Watch` has said so already.
         drop(thread.join());
     }));
     Ok(())

@@ -20,7 +20,7 @@
 use cairndb_storage::{FileKind, FileName, Storage};
 
 use crate::error::{Error, Result};
-use crate::header::Header;
+use crate::header::{HEADER_LEN, Header};
 use crate::record::{Found, Position, RecordKind, RecordReader, RecordWriter, encode_record};
 use crate::version::{Edit, State};
 
@@ -107,6 +107,17 @@ pub(crate) fn recover(storage: &dyn Storage, numbers: &[u64]) -> Result<Option<R
         }
     }
     Ok(None)
+}
+
+/// Why the newest of the manifests that stand is not whole, after [`recover`] has found none that is.
+pub(crate) fn damage(storage: &dyn Storage, numbers: &[u64]) -> Option<Error> {
+    let name = FileName { kind: FileKind::Manifest, number: *numbers.last()? };
+    let file = storage.open("manifest.open", name).ok()?;
+    let not_whole = |offset| Error::corrupt(name, offset, "the manifest's base is not whole");
+    Some(
+        Header::read(file.as_ref(), name, "manifest.header")
+            .map_or_else(|error| error, |_| not_whole(HEADER_LEN)),
+    )
 }
 
 fn read(storage: &dyn Storage, name: FileName) -> Result<Option<Recovered>> {

@@ -248,6 +248,12 @@ impl ViewCursor {
         self.find_backward()
     }
 
+    /// Stands on no entry.
+    fn leave(&mut self) -> Result<()> {
+        self.state = State::Nowhere;
+        Ok(())
+    }
+
     pub(crate) fn seek_first(&mut self) -> Result<()> {
         self.seek(&[])
     }
@@ -548,38 +554,53 @@ impl RangeCursor {
         self.gap = Gap::End;
     }
 
-    /// Passes over the next key, and lends it and its value.
+    /// Passes over the next key, and lends it and its value. After an error every call answers that error.
     #[expect(clippy::should_implement_trait, reason = "it lends, which Iterator cannot")]
     pub fn next(&mut self) -> Result<Option<(&[u8], &[u8])>> {
-        self.hold.check()?;
-        let cursor = self.cursor.as_mut().map_err(|error| error.clone())?;
-        let here = cursor.key().map(<[u8]>::to_vec);
-        match (&self.gap, here) {
-            (Gap::Start, _) => cursor.seek_first()?,
-            (Gap::End, _) => return Ok(None),
-            (Gap::Before(key), _) => cursor.seek(key)?,
-            (Gap::Behind, Some(_)) => cursor.next()?,
-            (Gap::Ahead, Some(key)) => cursor.seek(&key)?,
-            (Gap::Behind | Gap::Ahead, None) => return Ok(None),
-        }
-        self.gap = if cursor.key().is_some() { Gap::Behind } else { Gap::End };
-        Ok(cursor.get().map(|(key, value)| (&key[1..], value)))
+        self.pass(Gap::Behind, Gap::End, |cursor, gap| match gap {
+            Gap::Start => cursor.seek_first(),
+            Gap::Before(key) => cursor.seek(&key),
+            Gap::Behind => cursor.next(),
+            Gap::Ahead => {
+                let here = cursor.key().unwrap_or_default().to_vec();
+                cursor.seek(&here)
+            }
+            Gap::End => cursor.leave(),
+        })
     }
 
-    /// Passes back over the key before, and lends it and its value.
+    /// Passes back over the key before, and lends it and its value. After an error every call answers that error.
     pub fn prev(&mut self) -> Result<Option<(&[u8], &[u8])>> {
+        self.pass(Gap::Ahead, Gap::Start, |cursor, gap| match gap {
+            Gap::End => cursor.seek_last(),
+            Gap::Before(key) => cursor.seek_before(&key),
+            Gap::Ahead => cursor.prev(),
+            Gap::Behind => {
+                let next = successor(cursor.key().unwrap_or_default());
+                cursor.seek_before(&next)
+            }
+            Gap::Start => cursor.leave(),
+        })
+    }
+
+    /// Moves from the gap it stands in; it comes to stand `beyond` the key it passed, or at the `edge` if there is none.
+    fn pass(
+        &mut self,
+        beyond: Gap,
+        edge: Gap,
+        step: impl FnOnce(&mut ViewCursor, Gap) -> Result<()>,
+    ) -> Result<Option<(&[u8], &[u8])>> {
         self.hold.check()?;
+        let gap = std::mem::replace(&mut self.gap, edge);
         let cursor = self.cursor.as_mut().map_err(|error| error.clone())?;
-        let here = cursor.key().map(<[u8]>::to_vec);
-        match (&self.gap, here) {
-            (Gap::Start, _) => return Ok(None),
-            (Gap::End, _) => cursor.seek_last()?,
-            (Gap::Before(key), _) => cursor.seek_before(key)?,
-            (Gap::Ahead, Some(_)) => cursor.prev()?,
-            (Gap::Behind, Some(key)) => cursor.seek_before(&successor(&key))?,
-            (Gap::Behind | Gap::Ahead, None) => return Ok(None),
+        if let Err(error) = step(cursor, gap) {
+            self.cursor = Err(error.clone());
+            return Err(error);
         }
-        self.gap = if cursor.key().is_some() { Gap::Ahead } else { Gap::Start };
+        let Ok(cursor) = &self.cursor else { return Ok(None) };
+        if cursor.key().is_some() {
+            self.gap = beyond;
+        }
         Ok(cursor.get().map(|(key, value)| (&key[1..], value)))
     }
 

@@ -42,6 +42,9 @@ pub struct Checkpoint {
 /// The most room that is laid down in a log before it is begun, in bytes.
 const ROOM_AHEAD_MAX: u64 = 1 << 20;
 
+/// How much of the buffer's memory is kept from one write to the next, in bytes.
+const BUFFER_KEPT_LEN: usize = 2 << 20;
+
 /// A log that has been created and laid down, named for good, and not begun.
 pub(crate) struct SpareWal {
     log: RecordWriter,
@@ -152,6 +155,7 @@ impl Wal {
         }
         self.log.append(&self.buffer, "wal.append")?;
         self.buffer.clear();
+        self.buffer.shrink_to(BUFFER_KEPT_LEN);
         Ok(())
     }
 

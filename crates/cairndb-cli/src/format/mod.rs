@@ -29,7 +29,7 @@ mod tsv;
 
 use std::io::{self, BufRead, BufReader, Read};
 
-use cairndb::roadmap_log::{self, LogReader};
+use cairndb::roadmap_log::{self, LogEntry, LogReader};
 use clap::ValueEnum;
 
 use crate::escape::escape;
@@ -111,18 +111,27 @@ impl Reader {
     pub(crate) fn next(&mut self) -> Result<Option<Change>, String> {
         self.line += 1;
         match &mut self.source {
-            Source::Log(log) => {
-                Ok(log.next().map_err(|error| error.to_string())?.map(|entry| match entry.value {
-                    Some(value) => Change::Put { key: entry.key, value, expires_at_ms: None },
-                    None => Change::Delete { key: entry.key },
-                }))
-            }
+            Source::Log(log) => read_record(log),
             Source::Lines { layout, from, line } => match read_line(from, line)? {
                 true => parse(*layout, line).map(Some),
                 false => Ok(None),
             },
         }
     }
+}
+
+/// The log's next record. A torn one at the end is an error here: a load takes all of its file.
+fn read_record(log: &mut LogReader<impl Read>) -> Result<Option<Change>, String> {
+    let Some(LogEntry { key, value, .. }) = log.next().map_err(|error| error.to_string())? else {
+        return match log.torn_bytes() {
+            0 => Ok(None),
+            len => Err(format!("the record is torn: it is not whole, and its {len} bytes are the last")),
+        };
+    };
+    Ok(Some(match value {
+        Some(value) => Change::Put { key, value, expires_at_ms: None },
+        None => Change::Delete { key },
+    }))
 }
 
 fn parse(layout: Layout, line: &[u8]) -> Result<Change, String> {

@@ -189,3 +189,15 @@ fn a_key_in_a_message_is_short_and_harmless() {
     assert_eq!(shown(b"a\x1b[31m"), "a\\x1b[31m");
     assert_eq!(shown(&[b'x'; 100]), format!("{}...", "x".repeat(60)));
 }
+
+#[test]
+fn a_torn_log_is_an_error() {
+    let mut text = Vec::new();
+    roadmap_log::encode_put(b"a", b"1", &mut text);
+    let whole = text.len();
+    roadmap_log::encode_put(b"b", b"2", &mut text);
+    for torn in whole + 1..text.len() {
+        let what = read(Layout::Log, &text[..torn]).expect_err("torn");
+        assert!(what.starts_with("2: the record is torn"), "{what}");
+    }
+}

@@ -101,20 +101,53 @@ fn a_torn_record_at_every_byte_is_left_for_next_time() {
     }
 }
 
+/// A log with one bit wrong in its eleventh record, whose ends are those of the tenth and the eleventh.
+fn corrupt_log() -> (Log, usize, usize) {
+    let mut log = Log::new(20, 5);
+    let (start, next) = (log.ends[9], log.ends[10]);
+    log.bytes[next - 5] ^= 1; // the last byte before its checksum
+    (log, start, next)
+}
+
 #[test]
 fn a_corrupt_record_in_the_middle_stops_it() {
     let cairn = Cairn::new();
-    let log = Log::new(20, 5);
-    let (start, next) = (log.ends[9], log.ends[10]);
-    let mut bytes = log.bytes.clone();
-    bytes[next - 5] ^= 1; // the last byte of its value or key
-    let path = cairn.file("app.log", &bytes);
+    let (log, start, _) = corrupt_log();
+    let path = cairn.file("app.log", &log.bytes);
     let what = replay(&cairn, &path, &[]).failed_silently();
     assert!(what.contains(&format!("{} is corrupt at offset {start}", path.display())), "{what}");
+}
+
+#[test]
+fn what_stands_before_a_corrupt_record_is_stored() {
+    let cairn = Cairn::new();
+    let (log, start, _) = corrupt_log();
+    let path = cairn.file("app.log", &log.bytes);
+    replay(&cairn, &path, &[]).failed_silently();
     let status = replay(&cairn, &path, &["--status"]).ok();
-    assert!(status.contains(&format!("up to offset {start} ")), "what stands before it is stored: {status}");
+    assert!(status.contains(&format!("up to offset {start} ")), "{status}");
+}
+
+#[test]
+fn from_goes_on_beyond_a_corrupt_record() {
+    let cairn = Cairn::new();
+    let (log, _, next) = corrupt_log();
+    let path = cairn.file("app.log", &log.bytes);
     let text = replay(&cairn, &path, &["--from", &next.to_string()]).ok();
-    assert!(text.contains(&format!("from offset {next} to {}", bytes.len())), "{text}");
+    assert!(text.contains(&format!("from offset {next} to {}", log.bytes.len())), "{text}");
+}
+
+#[test]
+fn from_starts_at_a_record_whatever_was_replayed() {
+    let cairn = Cairn::new();
+    let log = Log::new(20, 5);
+    let path = cairn.file("app.log", &log.bytes);
+    assert_eq!(replay(&cairn, &path, &[]).code, 0);
+    let text = replay(&cairn, &path, &["--from", &log.ends[15].to_string()]).ok();
+    assert!(text.contains(&format!("from offset {} to {}", log.ends[15], log.bytes.len())), "{text}");
+    let what = replay(&cairn, &path, &["--from", &(log.ends[15] + 1).to_string()]).failed_silently();
+    assert!(what.contains("app.log"), "{what}");
+    assert_eq!(cairn.run(["scan"]).ok(), log.text());
 }
 
 #[test]
@@ -156,8 +189,16 @@ fn status_changes_nothing_and_needs_a_database() {
     assert!(what.contains("no database at"), "{what}");
     assert!(!cairn.db.exists());
     replay(&cairn, &cairn.path("no.log"), &[]).failed_silently();
-    replay(&cairn, &path, &["--keyspace", "3"]).failed_silently();
     assert!(!cairn.db.exists());
+}
+
+#[test]
+fn a_log_may_go_into_any_keyspace() {
+    let cairn = Cairn::new();
+    let log = Log::new(10, 5);
+    assert_eq!(replay(&cairn, &cairn.file("app.log", &log.bytes), &["--keyspace", "3"]).code, 0);
+    assert_eq!(cairn.run(["scan"]).ok(), "");
+    assert_eq!(cairn.run(["scan", "--keyspace", "3"]).ok(), log.text());
 }
 
 #[test]

@@ -45,6 +45,8 @@ const DENSE_PERCENT: u64 = 50;
 pub(crate) struct Shape {
     /// The base level is not smaller than this, in bytes.
     pub(crate) base_bytes: u64,
+    /// So much may always lie above the last level, in bytes: a small database is not worth tidying for less.
+    pub(crate) slack_bytes: u64,
 }
 
 /// Tables to be merged into `level`.
@@ -111,7 +113,7 @@ pub(crate) fn settle(
     let upper = |level: &usize| hiding_bytes(version, *level, last);
     let in_upper: u64 = (0..last).map(|level| upper(&level)).fold(0, u64::saturating_add);
     let in_memory = waiting_entries.saturating_mul(entry_len(version, last));
-    let allowed = last_bytes / 100 * UPPER_PERCENT;
+    let allowed = (last_bytes / 100 * UPPER_PERCENT).max(shape.slack_bytes);
     let settled = if in_memory > 0 && in_memory.saturating_add(in_upper) > allowed {
         Settled::No
     } else {

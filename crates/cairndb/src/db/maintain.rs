@@ -33,6 +33,9 @@ use crate::wal::SpareWal;
 /// About how many bytes one step moves.
 const STEP_LEN: u64 = 1 << 20;
 
+/// What an idle database may leave above the last level, however small that is, in bytes: part of promise 10's constant.
+const SLACK_BYTES: u64 = 1 << 20;
+
 /// The steps that `close` makes to leave a small database tidy; a large one is tidied when it is open again.
 const CLOSE_STEPS: usize = 8;
 
@@ -80,11 +83,6 @@ impl Maintenance {
             marked: Position::default(),
             compacts_everything: false,
         }
-    }
-
-    /// Bytes of tables that only a view still holds.
-    pub(super) fn pinned_bytes(&self) -> u64 {
-        self.doomed.iter().map(|table| table.meta.len).sum()
     }
 }
 
@@ -239,7 +237,8 @@ impl Engine {
     }
 
     fn shape(&self) -> Shape {
-        Shape { base_bytes: 4 * self.options.memtable_bytes() }
+        let base_bytes = 4 * self.options.memtable_bytes();
+        Shape { base_bytes, slack_bytes: SLACK_BYTES.min(self.options.memtable_bytes() / 8) }
     }
 
     pub(super) fn live(&self) -> Live {
@@ -275,6 +274,19 @@ impl Engine {
             self.log.lock().unsynced.retain(|(other, _)| *other != name);
         }
         Ok(())
+    }
+
+    /// Syncs the active log if nobody has yet: the edit of a flush names it as the checkpoint, so its header has to stand.
+    fn sync_active_header(&self) -> Result<()> {
+        let (name, file) = {
+            let log = self.log.lock();
+            let wal = log.wal.as_ref().ok_or(Error::Closed)?;
+            if log.synced.number == wal.number() {
+                return Ok(());
+            }
+            (wal.name(), wal.file())
+        };
+        sync_file(file.as_ref(), name, "wal.sync").map_err(|error| self.stop(error))
     }
 
     fn flush_job(&self, frozen: &Stage, version: &Version) -> Job {
@@ -323,6 +335,9 @@ impl Engine {
                 }
             }
             job.tables = job.run.take().map(Run::into_tables);
+        }
+        if job.task.is_none() {
+            self.sync_active_header()?;
         }
         let edit = self.edit_of(&job);
         match self.record(maintenance, &edit) {
@@ -447,6 +462,8 @@ impl Engine {
         let (free, held): (Vec<_>, Vec<_>) = std::mem::take(&mut maintenance.doomed)
             .into_iter()
             .partition(|table| Arc::strong_count(table) == 1);
+        let pinned = held.iter().map(|table| table.meta.len).sum();
+        self.counters.pinned_bytes.store(pinned, Ordering::Relaxed);
         maintenance.doomed = held;
         for table in free {
             self.remove_table(table.meta.number);

@@ -91,8 +91,14 @@ pub(crate) fn open(storage: Arc<dyn Storage>, options: Options, read_only: bool)
     let recovered = manifest::recover(storage.as_ref(), &listing.manifests)?;
     let mut opening = match recovered {
         Some(recovered) => Opening::existing(storage, options, read_only, &listing, recovered)?,
-        None if read_only => return Err(Error::invalid("there is no database here")),
-        None => Opening::new(storage, options, &listing)?,
+        None => {
+            check_nothing_was_promised(storage.as_ref(), &listing)
+                .map_err(|error| manifest::damage(storage.as_ref(), &listing.manifests).unwrap_or(error))?;
+            if read_only {
+                return Err(Error::invalid("there is no database here"));
+            }
+            Opening::new(storage, options, &listing)
+        }
     };
     if !read_only {
         opening.write_anew()?;
@@ -142,12 +148,11 @@ struct Opening {
 }
 
 impl Opening {
-    fn new(storage: Arc<dyn Storage>, options: Options, listing: &Listing) -> Result<Opening> {
-        check_nothing_was_promised(storage.as_ref(), listing)?;
+    fn new(storage: Arc<dyn Storage>, options: Options, listing: &Listing) -> Opening {
         let survey = Survey::nothing();
         let mut opening = Opening::with(storage, options, listing, 0, State::default(), survey);
         opening.report.created = true;
-        Ok(opening)
+        opening
     }
 
     fn existing(

@@ -21,6 +21,8 @@ pub(super) struct Counters {
     pub(super) stalls_level_0: AtomicU64,
     pub(super) slowdowns_level_0: AtomicU64,
     pub(super) removes_failed: AtomicU64,
+    /// Bytes of dropped tables that views still hold, when they were last looked through.
+    pub(super) pinned_bytes: AtomicU64,
     /// The current manifest's number.
     pub(super) manifest: AtomicU64,
 }
@@ -149,7 +151,7 @@ impl Engine {
             snapshots: readers.snapshots,
             iterators: readers.iterators,
             oldest_reader_ms: readers.since_ms.map_or(0, |since| self.clock.now_ms().saturating_sub(since)),
-            pinned_bytes: self.maintenance.lock().pinned_bytes(),
+            pinned_bytes: count(&counters.pinned_bytes),
             stopped: self.health.cause.lock().as_ref().map(ToString::to_string),
             maintenance_error: self.progress.state.lock().error.as_ref().map(ToString::to_string),
         }

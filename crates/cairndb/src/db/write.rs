@@ -22,7 +22,7 @@ use super::Engine;
 use crate::batch::Batch;
 use crate::compaction::{L0_RUNS_SLOW, L0_RUNS_STOP};
 use crate::error::{Error, Result};
-use crate::key::{Entry, EntryRef, Kind, SeqNo, check_key, stored_key};
+use crate::key::{Entry, EntryRef, KEYSPACE_SYSTEM, Kind, SeqNo, check_key, stored_key};
 use crate::memtable::Memtable;
 use crate::options::Durability;
 use crate::record::{Position, RecordKind, sync_file};
@@ -136,6 +136,13 @@ impl Condition {
         Condition { keyspace: 0, key: key.to_vec(), expected }
     }
 
+    fn check(&self) -> Result<()> {
+        if self.keyspace == KEYSPACE_SYSTEM {
+            return Err(Error::invalid("keyspace 255 belongs to the engine"));
+        }
+        check_key(&self.key)
+    }
+
     fn holds_of(&self, entry: Option<&Entry>) -> bool {
         match (&self.expected, entry) {
             (Expected::Absent, entry) => entry.is_none(),
@@ -151,7 +158,7 @@ impl Engine {
     pub(super) fn write(&self, request: Request) -> Result<Outcome> {
         self.check_writable()?;
         request.batch.check(self.options.batch_len_max())?;
-        request.conditions.iter().try_for_each(|condition| check_key(&condition.key))?;
+        request.conditions.iter().try_for_each(Condition::check)?;
         let mut queue = self.queue.lock();
         if !queue.led {
             queue.led = true;

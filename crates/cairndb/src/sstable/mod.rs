@@ -135,14 +135,15 @@ impl TableCounts {
         }
     }
 
-    /// About how many puts have expired by `now_ms`, taking expiries as spread evenly between the first and the last.
+    /// About how many puts have expired by `now_ms`, taking expiries as spread evenly between the first and the last;
+    /// 0 only if none has.
     pub(crate) fn expired(&self, now_ms: u64) -> u64 {
         if self.expiring == 0 || now_ms < self.expiry_min_ms {
             return 0;
         }
         let span = u128::from(self.expiry_max_ms - self.expiry_min_ms) + 1;
         let passed = u128::from(now_ms - self.expiry_min_ms + 1).min(span);
-        (u128::from(self.expiring) * passed / span) as u64
+        (u128::from(self.expiring) * passed / span).max(1) as u64
     }
 }
 

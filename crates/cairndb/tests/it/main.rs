@@ -1,3 +1,4 @@
 //! The engine from outside.
 
+mod model;
 mod smoke;
