@@ -55,13 +55,18 @@ pub(crate) fn load(target: &Target, args: &args::Load) -> Result<(), Failure> {
     let outcome = loader.take_all(&mut reader);
     let line = reader.line();
     drop(reader); // and with it the progress, before anything is said
-    let stored = human::counted(loader.stored, "entry", "entries");
+    let count = loader.stored;
+    let stored = human::counted(count, "entry", "entries");
     match outcome {
         Ok(()) => loader.database.close()?,
         Err(Stopped::Line(what)) => {
             loader.database.close()?;
             let at = format!("{}:{line}: {what}", name(&args.file));
-            return Err(Failure::hinted(at, format!("{stored} stored, all from the lines before this one")));
+            let hint = match count {
+                0 => "nothing was stored".into(),
+                _ => format!("{stored} stored, all from the lines before this one"),
+            };
+            return Err(Failure::hinted(at, hint));
         }
         Err(Stopped::Write(failure)) => {
             say(format_args!("cairn: {}: writing failed, with {stored} written before", name(&args.file)));

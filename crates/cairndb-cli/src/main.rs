@@ -1,7 +1,7 @@
 //! `cairn`: a Cairn database from the command line.
 //!
 //! Every verb of the engine is a command here, and so is every way of looking at what it left on disk. The command
-//! line adds three things of its own: text [`format`]s in and out, messages that say what to do, and exit codes.
+//! line adds three things of its own: text formats in and out, messages that say what to do, and exit codes.
 //!
 //! | exit code | meaning |
 //! |---|---|

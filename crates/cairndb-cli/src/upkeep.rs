@@ -29,6 +29,7 @@ fn describe(checkpoint: &Checkpoint) -> String {
 pub(crate) fn compact(target: &Target) -> Result<(), Failure> {
     let database = Database::change(target)?;
     let progress = Progress::start("compacting", Unit::Time);
+    database.db.flush()?; // so that the two lengths are of the same entries
     let before = database.db.stats().disk_bytes;
     database.db.compact()?;
     let after = database.db.stats().disk_bytes;

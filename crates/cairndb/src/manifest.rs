@@ -50,13 +50,20 @@ impl Manifest {
             .map_err(|e| Error::io("creating a manifest", e))?;
         let name = FileName { kind: FileKind::Manifest, number };
         let mut log = RecordWriter::new(file, name, id);
-        log.begin(&Header { name, features: 0, manifest: current, id, own: [0; 3] }, "manifest.append")?;
+        let header = Header { name, features: 0, manifest: current, id, own: [0; 3] };
+        let begun = log.begin(&header, "manifest.append");
         let mut manifest = Manifest { log, base_end: 0 };
-        manifest.append(RecordKind::Base, base)?;
+        begun.and_then(|()| manifest.append(RecordKind::Base, base)).inspect_err(|error| {
+            if matches!(error, Error::DiskFull { .. }) {
+                // Its base was not written, and its number has to be free for the next attempt.
+                drop(storage.remove("manifest.remove", name));
+            }
+        })?;
         manifest.base_end = manifest.log.end;
+        // Even a full disk leaves unknown here whether the new one will be found: nobody may go on with the old one.
         storage
             .sync_names("manifest.sync_names")
-            .map_err(|e| Error::io(format_args!("syncing the name of {name}"), e))?;
+            .map_err(|e| Error::unknown(format_args!("syncing the name of {name}"), e))?;
         Ok(manifest)
     }
 

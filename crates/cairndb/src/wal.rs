@@ -52,16 +52,26 @@ pub(crate) struct SpareWal {
 }
 
 impl SpareWal {
-    /// Creates the next log above `above`, with about `room` bytes laid down and synced, name and bytes.
+    /// Creates the next log above `last`, which becomes its number, with about `room` bytes laid down and synced, name
+    /// and bytes.
     ///
-    /// Errors: `Busy` where the storage has no file to give just now; nothing was changed then.
-    pub(crate) fn create(storage: &dyn Storage, above: u64, id: u128, room: u64) -> Result<SpareWal> {
+    /// Errors: `Busy` where the storage has no file to give just now. A log that could not be laid down is removed, and
+    /// its number is not tried again: it may hold bytes that no one can take back.
+    pub(crate) fn create(storage: &dyn Storage, last: &mut u64, id: u128, room: u64) -> Result<SpareWal> {
         let (number, file) =
-            storage.create("wal.create", FileKind::Wal, above).map_err(|e| match e.kind() {
+            storage.create("wal.create", FileKind::Wal, *last).map_err(|e| match e.kind() {
                 std::io::ErrorKind::WouldBlock => Error::Busy { what: "the storage has no spare WAL".into() },
                 _ => Error::io("creating a WAL", e),
             })?;
-        let mut log = RecordWriter::new(file, FileName { kind: FileKind::Wal, number }, id);
+        *last = number;
+        let name = FileName { kind: FileKind::Wal, number };
+        SpareWal::lay_down(storage, RecordWriter::new(file, name, id), id, room).inspect_err(|_| {
+            // What cannot be removed now is found again by the next open.
+            drop(storage.remove("wal.remove", name));
+        })
+    }
+
+    fn lay_down(storage: &dyn Storage, mut log: RecordWriter, id: u128, room: u64) -> Result<SpareWal> {
         log.make_room(room.clamp(HEADER_LEN, ROOM_AHEAD_MAX), "wal.reserve")?;
         log.sync("wal.sync_spare")?;
         storage
@@ -184,8 +194,8 @@ pub(crate) struct Survey {
     pub(crate) records: u64,
     /// Bytes that were written and are not whole, up to the last that is not zero.
     pub(crate) torn_bytes: u64,
-    /// What the first of them is.
-    pub(crate) torn: Option<Error>,
+    /// Where they begin, and what is not whole there.
+    pub(crate) torn: Option<String>,
     /// The first sequence number that no whole record has.
     pub(crate) next_seq: SeqNo,
 }
@@ -201,6 +211,12 @@ impl Survey {
     /// Of a new database: there are no logs.
     pub(crate) fn nothing() -> Survey {
         Survey { next_seq: 1, ..Survey::default() }
+    }
+
+    fn note_torn(&mut self, error: &Error) {
+        if let (Error::Corrupt { file, offset, what }, None) = (error, &self.torn) {
+            self.torn = Some(format!("{file} from offset {offset} on: {what}"));
+        }
     }
 
     pub(crate) fn log_count(&self) -> usize {
@@ -269,7 +285,7 @@ pub(crate) fn survey(
     }
     if survey.torn_bytes > 0 {
         survey.sealed = false;
-        survey.torn.get_or_insert(error);
+        survey.note_torn(&error);
     }
     Ok(survey)
 }
@@ -294,7 +310,7 @@ fn begun_logs(
                 let torn = read_headless(&file, name, authors.id_of(number))?.ok_or(error.clone())?;
                 if torn > 0 {
                     survey.torn_bytes += torn;
-                    survey.torn.get_or_insert(error);
+                    survey.note_torn(&error);
                 }
                 continue;
             }

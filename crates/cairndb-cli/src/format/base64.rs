@@ -1,4 +1,4 @@
-//! base64: any bytes as 64 harmless characters, four for every three (RFC 4648, section 4, with padding).
+//! `base64`: any bytes as 64 harmless characters, four for every three (RFC 4648, section 4, with padding).
 //!
 //! # Where it sits
 //! Called by `jsonl`.

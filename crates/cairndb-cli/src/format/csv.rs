@@ -1,4 +1,4 @@
-//! csv: fields between delimiters, one of them the key, the rest of the line the value.
+//! `csv`: fields between delimiters, one of them the key, the rest of the line the value.
 //!
 //! ```text
 //! 0041;LATIN CAPITAL LETTER A;Lu;0;L        delimiter ; key field 1: key 0041, value LATIN CAPITAL LETTER A;Lu;0;L

@@ -1,4 +1,4 @@
-//! jsonl: one JSON object a line.
+//! `jsonl`: one JSON object a line.
 //!
 //! ```text
 //! {"key":"a","value":"1"}

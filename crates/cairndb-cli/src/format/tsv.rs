@@ -1,4 +1,4 @@
-//! tsv: key, tab, value; and a tab and the expiry, if there is one.
+//! `tsv`: key, tab, value; and a tab and the expiry, if there is one.
 //!
 //! ```text
 //! user:1 <TAB> alice

@@ -100,8 +100,8 @@ impl Engine {
     /// Gives the backup a sealed log and a manifest, under an id of its own.
     fn write_anew(&self, to: &dyn Storage, state: State) -> Result<()> {
         let id = (self.options.ids)();
-        let spare = SpareWal::create(to, 0, id, 0)?;
-        let last_wal = spare.number();
+        let mut last_wal = 0;
+        let spare = SpareWal::create(to, &mut last_wal, id, 0)?;
         let checkpoint = Checkpoint { wal: last_wal, seq: state.checkpoint.seq };
         let wal = Wal::begin(spare, 0, Position::default(), checkpoint.seq)?;
         let mut log = Log {

@@ -149,7 +149,9 @@ impl Engine {
     pub(super) fn finish_maintenance(&self) {
         let mut maintenance = self.maintenance.lock();
         for _ in 0..CLOSE_STEPS {
-            if !matches!(self.step(&mut maintenance), Ok(true)) {
+            // After a failed write nothing more is written, least of all behind it (promise 8).
+            let stopped = self.health.stopped.load(Ordering::Acquire);
+            if stopped || !matches!(self.step(&mut maintenance), Ok(true)) {
                 break;
             }
         }
@@ -259,8 +261,7 @@ impl Engine {
             }
             wal.room()
         };
-        let spare = SpareWal::create(self.storage.as_ref(), maintenance.state.last_wal, self.id, room)?;
-        maintenance.state.last_wal = spare.number();
+        let spare = SpareWal::create(self.storage.as_ref(), &mut maintenance.state.last_wal, self.id, room)?;
         maintenance.wals.push(spare.number());
         self.log.lock().spare = Some(spare);
         Ok(true)
@@ -349,6 +350,8 @@ impl Engine {
             Err(error) => return Err(self.stop(error)),
         }
         self.install(maintenance, &job, &edit);
+        drop(job);
+        self.remove_doomed(maintenance);
         Ok(None)
     }
 

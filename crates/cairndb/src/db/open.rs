@@ -193,7 +193,7 @@ impl Opening {
             wals: survey.log_count(),
             records: survey.records,
             torn_bytes: survey.torn_bytes,
-            torn: survey.torn.as_ref().map(ToString::to_string),
+            torn: survey.torn.clone(),
             ..RecoveryReport::default()
         };
         Opening {
@@ -275,8 +275,7 @@ impl Opening {
             self.next_seq += SEQ_JUMP;
         }
         let storage = Arc::clone(&self.storage);
-        let spare = SpareWal::create(storage.as_ref(), self.state.last_wal, self.id, 0)?;
-        self.state.last_wal = spare.number();
+        let spare = SpareWal::create(storage.as_ref(), &mut self.state.last_wal, self.id, 0)?;
         let before = if self.report.created { Position::default() } else { self.survey.end };
         let wal = Wal::begin(spare, self.chosen, before, self.next_seq)?;
         crate::record::sync_file(wal.file().as_ref(), wal.name(), "open.sync_wal")?;

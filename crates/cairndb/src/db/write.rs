@@ -361,13 +361,19 @@ impl Engine {
 
     /// Lets one step of maintenance be made: by who attends to it, or else here and now.
     fn wait_for_maintenance(&self) -> Result<()> {
-        if self.progress.is_attended() {
-            return self.progress.wait_for_step();
-        }
-        if self.maintain()? {
-            Ok(())
+        let stepped = if self.progress.is_attended() {
+            self.progress.wait_for_step().map(|()| true)
         } else {
-            Err(Error::Busy { what: "maintenance has to free memory first".into() })
+            self.maintain()
+        };
+        match stepped {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(Error::Busy { what: "maintenance has to free memory first".into() }),
+            // Nothing of this write was done, and the step will be tried again.
+            Err(error @ Error::Io { .. }) if !self.health.stopped.load(Ordering::Acquire) => {
+                Err(Error::Busy { what: error.to_string() })
+            }
+            Err(error) => Err(error),
         }
     }
 

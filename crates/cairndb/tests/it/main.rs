@@ -1,4 +1,5 @@
 //! The engine from outside.
 
 mod model;
+mod scripts;
 mod smoke;

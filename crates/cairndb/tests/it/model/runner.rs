@@ -231,7 +231,9 @@ impl Runner<'_> {
     fn after(&mut self, done: Done) -> Done {
         match done {
             Ok(()) => {}
-            Err(Trouble::Engine(Error::Io { .. } | Error::Stopped { .. })) if self.disturbed => {
+            Err(Trouble::Engine(Error::Io { .. } | Error::Stopped { .. } | Error::Busy { .. }))
+                if self.disturbed =>
+            {
                 return self.disturbance();
             }
             Err(trouble) => return Err(trouble),
@@ -307,7 +309,7 @@ impl Runner<'_> {
             _ => {
                 self.let_go();
                 // What had not been written to the log goes with the process.
-                self.recover_into(false, false)
+                self.reopen(false)
             }
         }
     }
@@ -686,7 +688,10 @@ impl Runner<'_> {
 
     fn close(&mut self, by_drop: bool, read_only: bool) -> Done {
         if !by_drop {
-            self.db().close()?;
+            let closed = self.db().close();
+            if !(self.disturbed && matches!(closed, Err(Error::Io { .. }))) {
+                closed?;
+            }
             require!(matches!(self.db().get("k"), Err(Error::Closed)), "a closed database answers");
         }
         self.let_go();
@@ -747,6 +752,9 @@ impl Runner<'_> {
     }
 
     fn let_go(&mut self) {
+        // Time goes on while a database is closed. What a clock that stands behind makes of it is another test's.
+        self.clock_ms.fetch_max(self.oracle.now_ms, Ordering::Relaxed);
+        self.oracle.now_ms = self.clock_ms.load(Ordering::Relaxed);
         self.snapshots = [const { None }; 3];
         self.scans = [const { None }; 2];
         self.db = None;
@@ -766,16 +774,6 @@ impl Runner<'_> {
     }
 
     fn reopen(&mut self, power_lost: bool) -> Done {
-        // Time goes on while a database is closed. What a clock that stands behind makes of it is another test's.
-        self.clock_ms.fetch_max(self.oracle.now_ms, Ordering::Relaxed);
-        self.oracle.now_ms = self.clock_ms.load(Ordering::Relaxed);
-        self.recover_into(power_lost, true)
-    }
-
-    fn recover_into(&mut self, power_lost: bool, clock_is_set: bool) -> Done {
-        if !clock_is_set {
-            return self.reopen(power_lost);
-        }
         self.open(power_lost, Some(self.oracle.next_seq))
     }
 
