@@ -115,6 +115,28 @@ impl<R: Read> LogReader<R> {
         Ok(Some((LogEntry { offset, key, value }, &self.buffer[begin..whole.end])))
     }
 
+    /// The bytes of the next record, which stays the next one.
+    pub(crate) fn peek_record(&mut self) -> Result<Option<&[u8]>> {
+        let whole = self.whole_record()?;
+        Ok(whole.map(|whole| &self.buffer[self.at..whole.end]))
+    }
+
+    /// Goes to `offset`, whatever stands before it, and hands the bytes it passes to `take`; `false` if the log ends
+    /// before that.
+    pub(crate) fn skip_to(&mut self, offset: u64, take: &mut dyn FnMut(&[u8])) -> Result<bool> {
+        while self.offset() < offset {
+            self.fill(1)?;
+            let left = usize::try_from(offset - self.offset()).unwrap_or(usize::MAX);
+            let len = left.min(self.buffer.len() - self.at);
+            if len == 0 {
+                return Ok(false);
+            }
+            take(&self.buffer[self.at..self.at + len]);
+            self.at += len;
+        }
+        Ok(true)
+    }
+
     /// Where the next record begins.
     pub fn offset(&self) -> u64 {
         self.buffer_offset + self.at as u64

@@ -63,64 +63,80 @@ impl Engine {
         keyspace: u8,
         durability: Durability,
     ) -> Result<ReplayReport> {
-        let mut reader = LogReader::new(log);
-        let mut hasher = Xxh3::new();
-        let mut report = ReplayReport::default();
-        let mut begin: Option<Begin> = None;
-        let mut batch = Batch::new();
-        loop {
-            let offset = reader.offset();
-            let Some((entry, bytes)) = reader.next_record()? else { break };
-            let begin = match &mut begin {
-                Some(begin) => begin,
-                None => {
-                    report.log = xxh3_64(bytes);
-                    begin.insert(self.begin_of(report.log, from)?)
-                }
-            };
-            begin.check(offset, &hasher)?;
-            hasher.update(bytes);
-            if offset < begin.offset {
-                continue;
-            }
-            batch.keyspace(keyspace);
+        let mut replay = Replay {
+            reader: LogReader::new(log),
+            hasher: Xxh3::new(),
+            batch: Batch::new(),
+            keyspace,
+            durability,
+            report: ReplayReport::default(),
+        };
+        if self.begin(&mut replay, from)? {
+            // What stands before a record that is not whole is stored, and then the error is told.
+            let taken = self.take_records(&mut replay);
+            self.write_taken(&mut replay)?;
+            taken?;
+        }
+        replay.report.to = replay.reader.offset();
+        replay.report.torn_bytes = replay.reader.torn_bytes();
+        Ok(replay.report)
+    }
+
+    /// Learns which log this is and goes to where it has been taken to; `false` if it has no whole record.
+    fn begin<R: Read>(&self, replay: &mut Replay<R>, from: Option<u64>) -> Result<bool> {
+        let Some(first) = replay.reader.peek_record()? else { return Ok(false) };
+        let log = xxh3_64(first);
+        let stored = if from.is_some() { None } else { self.replay_checkpoint(log)? };
+        let begin = from.or(stored.map(|stored| stored.offset)).unwrap_or(0);
+        let changed = |what: &str| {
+            Error::invalid(format_args!("the log's checkpoint is at offset {begin}, but {what}"))
+        };
+        if !replay.reader.skip_to(begin, &mut |bytes| replay.hasher.update(bytes))? {
+            return Err(changed("the log is shorter than that"));
+        }
+        if stored.is_some_and(|stored| stored.hash != replay.hasher.digest()) {
+            return Err(changed("the bytes before it are not those that were taken"));
+        }
+        replay.report.log = log;
+        replay.report.from = begin;
+        Ok(true)
+    }
+
+    fn take_records<R: Read>(&self, replay: &mut Replay<R>) -> Result<()> {
+        while let Some((entry, bytes)) = replay.reader.next_record()? {
+            replay.hasher.update(bytes);
+            replay.batch.keyspace(replay.keyspace);
             match &entry.value {
-                Some(value) => batch.put(&entry.key, value),
-                None => batch.delete(&entry.key),
+                Some(value) => replay.batch.put(&entry.key, value),
+                None => replay.batch.delete(&entry.key),
             };
-            report.puts += u64::from(entry.value.is_some());
-            report.deletes += u64::from(entry.value.is_none());
-            if batch.encoded_len() >= BATCH_LEN.min(self.options.batch_len_max() as usize / 2) {
-                self.write_replayed(&mut batch, report.log, reader.offset(), &hasher, durability)?;
+            replay.report.puts += u64::from(entry.value.is_some());
+            replay.report.deletes += u64::from(entry.value.is_none());
+            if replay.batch.encoded_len() >= BATCH_LEN.min(self.options.batch_len_max() as usize / 2) {
+                self.write_taken(replay)?;
             }
         }
-        if let Some(mut begin) = begin {
-            begin.check(reader.offset(), &hasher)?;
-            if reader.offset() < begin.offset {
-                return Err(changed(
-                    reader.offset(),
-                    begin.offset,
-                    "the log has become shorter than its checkpoint",
-                ));
-            }
-            report.from = begin.offset;
+        Ok(())
+    }
+
+    /// Writes what was taken, and in the same batch how far that is.
+    fn write_taken<R: Read>(&self, replay: &mut Replay<R>) -> Result<()> {
+        if replay.batch.is_empty() {
+            return Ok(());
         }
-        if !batch.is_empty() {
-            self.write_replayed(&mut batch, report.log, reader.offset(), &hasher, durability)?;
-        }
-        report.to = reader.offset();
-        report.torn_bytes = reader.torn_bytes();
-        Ok(report)
+        let mut value = replay.reader.offset().to_le_bytes().to_vec();
+        value.extend_from_slice(&replay.hasher.digest().to_le_bytes());
+        replay.batch.any_keyspace(KEYSPACE_SYSTEM).put(checkpoint_key(replay.report.log), value);
+        let batch = std::mem::take(&mut replay.batch);
+        self.write(Request { batch, conditions: Vec::new(), durability: replay.durability })?;
+        Ok(())
     }
 
     /// How far this log has been taken; `None` if it never was, or has no whole record.
     pub(super) fn replay_status(&self, log: impl Read) -> Result<Option<ReplayCheckpoint>> {
         let mut reader = LogReader::new(log);
-        match reader.next_record()? {
-            Some((_, bytes)) => {
-                let log = xxh3_64(bytes);
-                self.replay_checkpoint(log)
-            }
+        match reader.peek_record()? {
+            Some(first) => self.replay_checkpoint(xxh3_64(first)),
             None => Ok(None),
         }
     }
@@ -135,60 +151,17 @@ impl Engine {
             _ => Err(Error::invalid(format_args!("the replay checkpoint of log {log:016x} makes no sense"))),
         }
     }
-
-    fn begin_of(&self, log: u64, from: Option<u64>) -> Result<Begin> {
-        let stored = if from.is_some() { None } else { self.replay_checkpoint(log)? };
-        Ok(match (from, stored) {
-            (Some(offset), _) => Begin { offset, hash: None, reached: false },
-            (None, Some(stored)) => Begin { offset: stored.offset, hash: Some(stored.hash), reached: false },
-            (None, None) => Begin { offset: 0, hash: None, reached: false },
-        })
-    }
-
-    fn write_replayed(
-        &self,
-        batch: &mut Batch,
-        log: u64,
-        offset: u64,
-        hasher: &Xxh3,
-        durability: Durability,
-    ) -> Result<()> {
-        let mut value = offset.to_le_bytes().to_vec();
-        value.extend_from_slice(&hasher.digest().to_le_bytes());
-        batch.any_keyspace(KEYSPACE_SYSTEM).put(checkpoint_key(log), value);
-        let batch = std::mem::take(batch);
-        self.write(Request { batch, conditions: Vec::new(), durability })?;
-        Ok(())
-    }
 }
 
-/// Where a replay begins, and what the bytes before it must hash to.
-struct Begin {
-    offset: u64,
-    hash: Option<u64>,
-    reached: bool,
-}
-
-impl Begin {
-    /// Called at the start of each record: when the beginning is reached, all before it is as it was.
-    fn check(&mut self, offset: u64, hasher: &Xxh3) -> Result<()> {
-        if self.reached || offset < self.offset {
-            return Ok(());
-        }
-        self.reached = true;
-        if offset > self.offset {
-            return Err(changed(offset, self.offset, "no record begins there"));
-        }
-        if self.hash.is_some_and(|hash| hash != hasher.digest()) {
-            return Err(changed(offset, self.offset, "the bytes before it are not those that were taken"));
-        }
-        Ok(())
-    }
-}
-
-fn changed(offset: u64, checkpoint: u64, what: &str) -> Error {
-    let what = format!("the log's checkpoint is at offset {checkpoint}, but {what}");
-    Error::Corrupt { file: "the log".into(), offset, what }
+/// A replay that is under way.
+struct Replay<R> {
+    reader: LogReader<R>,
+    /// Over all bytes of the log that were passed.
+    hasher: Xxh3,
+    batch: Batch,
+    keyspace: u8,
+    durability: Durability,
+    report: ReplayReport,
 }
 
 fn checkpoint_key(log: u64) -> Vec<u8> {

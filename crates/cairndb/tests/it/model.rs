@@ -5,7 +5,8 @@
 //! of the commits leaves, and the prefix must hold every commit that was promised. A script that fails is shrunk: its
 //! operations are taken away one after the other as long as it still fails, and what is left is printed.
 //!
-//! `CAIRN_SEED=17 cargo test -p cairndb model` runs one seed; the script depends on nothing else.
+//! `CAIRN_SEED=17 cargo test -p cairndb model` runs one seed; the script depends on nothing else. `CAIRN_SEEDS=5000` runs
+//! as many.
 
 #![expect(clippy::disallowed_methods, reason = "shrinking is bounded by the clock")]
 
@@ -26,6 +27,8 @@ fn run_seeds(seeds: u64, count: usize) -> Option<Reached> {
         check(seed.parse().expect("CAIRN_SEED is a number"), count).unwrap_or_else(|told| panic!("{told}"));
         return None;
     }
+    let seeds =
+        std::env::var("CAIRN_SEEDS").map_or(seeds, |seeds| seeds.parse().expect("CAIRN_SEEDS is a number"));
     let (next, reached) = (AtomicU64::new(0), Mutex::new(Reached::default()));
     let failures = Mutex::new(Vec::new());
     std::thread::scope(|scope| {

@@ -203,10 +203,10 @@ pub(crate) fn script(seed: u64, count: usize) -> (Config, Vec<Step>) {
     let mut dice = Dice(seed.wrapping_mul(0x2545_f491_4f6c_dd1d) ^ 0xca12);
     let heavy = dice.one_in(5);
     let config = Config {
-        memory_budget_bytes: dice.of(&[32 << 10, 32 << 10, 40 << 10, 64 << 10]),
+        memory_budget_bytes: if heavy { 32 << 10 } else { dice.of(&[32 << 10, 40 << 10, 64 << 10]) },
         compression: dice.of(&[Compression::None, Compression::None, Compression::Lz4]),
         open_files_max: dice.of(&[1, 2, 8, 512]),
-        keys: if heavy { 4000 } else { dice.of(&[12, 60, 60, 400, 1200]) },
+        keys: if heavy { 5000 } else { dice.of(&[12, 60, 60, 400, 1200]) },
         value_len_max: if heavy { 2000 } else { dice.of(&[40, 400, 2000]) },
         heavy,
         durabilities: dice.of(&[
@@ -231,11 +231,12 @@ fn draw(dice: &mut Dice, config: &Config, calm: usize) -> Op {
     let keyspace = keyspace(dice);
     let durability = dice.of(&config.durabilities);
     match dice.below(100) {
+        0..10 if config.heavy => fill(dice, config, keyspace, durability),
         0..22 => Op::Put(written(dice, config), durability),
         22..30 => fill(dice, config, keyspace, durability),
         30..37 => Op::Delete(keyspace, dice.below(config.keys), durability),
         37..41 => Op::DeleteRange(keyspace, stretch(dice, config), durability),
-        41 if dice.one_in(8) => Op::Clear(keyspace),
+        41 if dice.one_in(8) && !config.heavy => Op::Clear(keyspace),
         41..50 => batch(dice, config, durability),
         50 => Op::SyncAll,
         51..72 => {
@@ -323,11 +324,12 @@ fn batch(dice: &mut Dice, config: &Config, durability: Durability) -> Op {
 }
 
 fn stretch(dice: &mut Dice, config: &Config) -> Stretch {
-    if dice.one_in(6) {
+    if dice.one_in(6) && !config.heavy {
         return wide_stretch(dice, config);
     }
     let from = dice.below(config.keys);
-    Stretch { from: Some(from), to: Some(from + dice.below(config.keys / 4 + 2)) }
+    let most = config.keys / if config.heavy { 100 } else { 4 };
+    Stretch { from: Some(from), to: Some(from + dice.below(most + 2)) }
 }
 
 fn wide_stretch(dice: &mut Dice, config: &Config) -> Stretch {
