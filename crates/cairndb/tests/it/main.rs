@@ -1,5 +1,8 @@
 //! The engine from outside.
 
+mod backup;
+mod common;
 mod model;
+mod replay;
 mod scripts;
 mod smoke;

@@ -1,21 +1,16 @@
 //! Every verb once, in memory.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use cairndb::storage::Memory;
-use cairndb::{Batch, Condition, Db, Options, Outcome};
+use cairndb::{Batch, Condition, Db, Outcome};
 
-fn options(budget: u64) -> Options {
-    let next = AtomicU64::new(1);
-    let ids = move || u128::from(next.fetch_add(1, Ordering::Relaxed));
-    Options { memory_budget_bytes: budget, ..Options::new(Arc::new(|| 1000), Arc::new(ids)) }
-}
+use crate::common::{TINY, options};
 
 #[test]
 fn verbs() {
     let storage = Arc::new(Memory::default());
-    let db = Db::open_with(storage.clone(), options(1 << 20)).unwrap();
+    let db = Db::open_with(storage.clone(), options(1 << 20, 1)).unwrap();
     db.put("a", "1").unwrap();
     db.put("b", "2").unwrap();
     db.delete("a").unwrap();
@@ -26,7 +21,7 @@ fn verbs() {
     assert_eq!(db.write_if(batch.clone(), &[Condition::absent("b")]).unwrap(), Outcome::Unmet { index: 0 });
     assert_eq!(db.write_if(batch, &[Condition::absent("c")]).unwrap(), Outcome::Written(4));
     db.close().unwrap();
-    let db = Db::open_with(storage.clone(), options(1 << 20)).unwrap();
+    let db = Db::open_with(storage.clone(), options(1 << 20, 1)).unwrap();
     assert!(db.recovery().sealed);
     assert_eq!(db.get("c").unwrap().unwrap(), "3");
     db.flush().unwrap();
@@ -39,7 +34,7 @@ fn verbs() {
 #[test]
 fn many_keys_through_every_level() {
     let storage = Arc::new(Memory::default());
-    let db = Db::open_with(storage.clone(), options(64 << 10)).unwrap();
+    let db = Db::open_with(storage.clone(), options(TINY, 1)).unwrap();
     for round in 0..3_u32 {
         for key in 0..20_000_u32 {
             let key = key * 7919 % 20_000;
@@ -52,11 +47,9 @@ fn many_keys_through_every_level() {
     }
     assert_eq!(db.scan(..).count(), 20_000);
     assert_eq!(db.scan(..).rev().count(), 20_000);
-    println!("{}", db.stats());
     db.close().unwrap();
-    let db = Db::open_with(storage, options(64 << 10)).unwrap();
+    let db = Db::open_with(storage, options(TINY, 1000)).unwrap();
     assert_eq!(db.scan(..).count(), 20_000);
     db.compact().unwrap();
-    println!("{}", db.stats());
     assert_eq!(db.scan(..).count(), 20_000);
 }

@@ -443,7 +443,8 @@ impl Runner<'_> {
     fn wrote(&mut self, result: Result<(), Error>, changes: Vec<Change>, durability: Durability) -> Done {
         match &result {
             Ok(()) => self.oracle.commit(changes, durability),
-            Err(Error::Io { .. }) => {
+            // Where writing goes on, what failed is what came before the write: waiting, or reading for a condition.
+            Err(Error::Io { .. }) if self.db().stats().stopped.is_some() => {
                 self.reached.writes_unknown += 1;
                 self.oracle.commit_perhaps(changes);
             }

@@ -201,7 +201,7 @@ impl fmt::Display for Step {
 pub(crate) fn script(seed: u64, count: usize) -> (Config, Vec<Step>) {
     use Durability::{Buffered, Os, Sync};
     let mut dice = Dice(seed.wrapping_mul(0x2545_f491_4f6c_dd1d) ^ 0xca12);
-    let heavy = dice.one_in(5);
+    let heavy = dice.one_in(8);
     let config = Config {
         memory_budget_bytes: if heavy { 32 << 10 } else { dice.of(&[32 << 10, 40 << 10, 64 << 10]) },
         compression: dice.of(&[Compression::None, Compression::None, Compression::Lz4]),
