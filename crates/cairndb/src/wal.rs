@@ -191,6 +191,8 @@ pub(crate) struct Survey {
     pub(crate) end: Position,
     /// Whether the last record is a close mark, with nothing behind it.
     pub(crate) sealed: bool,
+    /// Where that close mark begins.
+    closed_at: u64,
     pub(crate) records: u64,
     /// Bytes that were written and are not whole, up to the last that is not zero.
     pub(crate) torn_bytes: u64,
@@ -369,6 +371,7 @@ fn read_log(
                 *vouched = (*vouched).max(record.vouched);
                 survey.records += 1;
                 survey.sealed = record.kind == RecordKind::Close;
+                survey.closed_at = record.offset;
                 if record.kind == RecordKind::Batch {
                     let malformed = || {
                         Error::corrupt(name, record.offset, "the record passes its checksum, but is no batch")

@@ -321,6 +321,7 @@ impl Engine {
     /// Requires: the caller leads, so nobody else writes.
     fn wait_for_memory(&self) -> Result<()> {
         let full_len = self.options.memtable_bytes();
+        let mut waited_in_vain = false;
         loop {
             self.check_not_stopped()?;
             let (active_len, runs) = {
@@ -338,14 +339,19 @@ impl Engine {
                 self.counters.stalls_level_0.fetch_add(1, Ordering::Relaxed);
             } else if runs >= L0_RUNS_SLOW && self.take_pace(runs) {
                 self.counters.slowdowns_level_0.fetch_add(1, Ordering::Relaxed);
-                return self.wait_for_maintenance();
+                return self.wait_for_maintenance().map(|_| ());
             } else {
                 if active_len >= full_len / 2 {
                     self.progress.want();
                 }
                 return Ok(());
             }
-            self.wait_for_maintenance()?;
+            // Once is no proof: somebody else may just have done what there was to do.
+            let stepped = self.wait_for_maintenance()?;
+            if !stepped && waited_in_vain {
+                return Err(Error::Busy { what: "maintenance has to free memory first".into() });
+            }
+            waited_in_vain = !stepped;
         }
     }
 
@@ -359,22 +365,20 @@ impl Engine {
         due
     }
 
-    /// Lets one step of maintenance be made: by who attends to it, or else here and now.
-    fn wait_for_maintenance(&self) -> Result<()> {
+    /// Lets one step of maintenance be made: by who attends to it, or else here and now. `false` if there was none to make.
+    fn wait_for_maintenance(&self) -> Result<bool> {
         let stepped = if self.progress.is_attended() {
             self.progress.wait_for_step().map(|()| true)
         } else {
             self.maintain()
         };
-        match stepped {
-            Ok(true) => Ok(()),
-            Ok(false) => Err(Error::Busy { what: "maintenance has to free memory first".into() }),
+        stepped.map_err(|error| match error {
             // Nothing of this write was done, and the step will be tried again.
-            Err(error @ Error::Io { .. }) if !self.health.stopped.load(Ordering::Acquire) => {
-                Err(Error::Busy { what: error.to_string() })
+            Error::Io { .. } if !self.health.stopped.load(Ordering::Acquire) => {
+                Error::Busy { what: error.to_string() }
             }
-            Err(error) => Err(error),
-        }
+            error => error,
+        })
     }
 
     /// Freezes the active memtable and goes on to the spare log, if there is one and no other memtable is frozen.

@@ -2,6 +2,7 @@
 
 mod backup;
 mod common;
+mod concurrency;
 mod model;
 mod replay;
 mod scripts;
