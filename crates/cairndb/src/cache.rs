@@ -83,6 +83,16 @@ impl<V: Clone> Cache<V> {
         }
     }
 
+    /// Changes the capacity, and lets go of what is over it.
+    pub(crate) fn set_capacity(&self, capacity: u64) {
+        let share = capacity / self.shards.len() as u64;
+        for shard in &self.shards {
+            let mut shard = shard.lock();
+            shard.capacity = share;
+            shard.evict_to(share);
+        }
+    }
+
     /// What all values weigh together.
     pub(crate) fn weight(&self) -> u64 {
         self.shards.iter().map(|shard| shard.lock().weight).sum()
@@ -202,6 +212,8 @@ mod tests {
         assert!(cache.get((1, 0)).is_none(), "the first went long ago");
         cache.insert((2, 0), 0, 101);
         assert!(cache.get((2, 0)).is_none(), "too large to keep");
+        cache.set_capacity(20);
+        assert!(cache.weight() <= 20);
         cache.remove_file(1);
         assert_eq!(cache.weight(), 0);
     }

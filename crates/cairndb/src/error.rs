@@ -4,7 +4,7 @@
 //! on a disk, an argument) is answered with one of these; our own mistakes are assertions.
 //!
 //! # Where it sits
-//! At the bottom: every other room uses it.
+//! Near the bottom, on `sync` alone: every other room uses it.
 
 use std::fmt;
 use std::io;
@@ -89,6 +89,16 @@ impl Error {
     /// An argument that cannot be used.
     pub(crate) fn invalid(what: impl fmt::Display) -> Error {
         Error::Invalid { what: what.to_string() }
+    }
+}
+
+/// The storage has refused to create a file: for now, if it has no spare.
+pub(crate) fn create_error(what: &str, source: io::Error) -> Error {
+    match source.kind() {
+        io::ErrorKind::WouldBlock => {
+            Error::Busy { what: format!("the storage has no spare file for {what}") }
+        }
+        _ => Error::io(format_args!("creating {what}"), source),
     }
 }
 

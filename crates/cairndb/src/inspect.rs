@@ -139,7 +139,7 @@ impl Page<'_> {
                 "added",
                 format_args!("{name} to level {level}: {start} .. {end}, {} bytes", meta.len),
             )?;
-            self.counts(offset, meta.counts)?;
+            self.counts(offset, 0, meta.counts)?;
         }
         if let Some(checkpoint) = edit.checkpoint {
             self.line(offset, "checkpoint", format_args!("WAL {}, seq {}", checkpoint.wal, checkpoint.seq))?;
@@ -156,9 +156,10 @@ impl Page<'_> {
         Ok(())
     }
 
-    fn counts(&mut self, offset: u64, counts: TableCounts) -> Result<()> {
-        for (field, value) in TableCounts::NAMES.iter().zip(counts.to_fields()) {
-            self.line(offset, field, value)?;
+    /// The counts from `offset` on, `step` bytes each; 0 where they have no fixed length.
+    fn counts(&mut self, offset: u64, step: u64, counts: TableCounts) -> Result<()> {
+        for (index, (field, value)) in (0..).zip(TableCounts::NAMES.iter().zip(counts.to_fields())) {
+            self.line(offset + index * step, field, value)?;
         }
         Ok(())
     }
@@ -196,7 +197,7 @@ impl Page<'_> {
         let read = file.read_at("inspect.footer", offset, &mut bytes).map_err(failed)?;
         let footer = Footer::decode(&bytes[..read], place, offset, name)?;
         self.footer(offset, &footer)?;
-        let read = |handle: BlockHandle| read_block(file, name, place, handle, "inspect.read");
+        let read = |handle: BlockHandle| read_block(file, len, name, place, handle, "inspect.read");
         let (start, end) = decode_bounds(&read(footer.bounds)?)
             .ok_or_else(|| Error::corrupt(name, footer.bounds.offset, "the bounds make no sense"))?;
         self.line(footer.bounds.offset, "bounds", format_args!("{} .. {}", shown(&start), shown(&end)))?;
@@ -224,7 +225,7 @@ impl Page<'_> {
         for ((handle, field), at) in handles.iter().zip(fields).zip((0..).step_by(12)) {
             self.line(offset + at, field, format_args!("{} bytes at {}", handle.len, handle.offset))?;
         }
-        self.counts(offset + 48, footer.counts)?;
+        self.counts(offset + 48, 8, footer.counts)?;
         self.line(offset + FOOTER_LEN as u64 - 20, "hash", format_args!("{:016x}", footer.hash))
     }
 

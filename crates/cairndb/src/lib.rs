@@ -13,8 +13,8 @@
 //!
 //! The modules below stand in the order in which they are best read: each uses only those above it.
 
-mod error;
 mod sync;
+mod error;
 mod key;
 mod coding;
 mod options;

@@ -19,7 +19,7 @@
 
 use cairndb_storage::{FileKind, FileName, Storage};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, create_error};
 use crate::header::{HEADER_LEN, Header};
 use crate::record::{Found, Position, RecordKind, RecordReader, RecordWriter, encode_record};
 use crate::version::{Edit, State};
@@ -47,7 +47,7 @@ impl Manifest {
     ) -> Result<Manifest> {
         let (number, file) = storage
             .create("manifest.create", FileKind::Manifest, above)
-            .map_err(|e| Error::io("creating a manifest", e))?;
+            .map_err(|e| create_error("a manifest", e))?;
         let name = FileName { kind: FileKind::Manifest, number };
         let mut log = RecordWriter::new(file, name, id);
         let header = Header { name, features: 0, manifest: current, id, own: [0; 3] };
@@ -154,7 +154,7 @@ fn read(storage: &dyn Storage, name: FileName) -> Result<Option<Recovered>> {
         let edit = Some(record)
             .filter(|record| record.kind == expected)
             .and_then(|record| Edit::decode(record.payload));
-        let fits = edit.and_then(|edit| state.apply(&edit)).is_some() && state.is_sorted();
+        let fits = edit.and_then(|edit| state.apply(&edit)).is_some() && state.is_sane();
         if !fits {
             return Err(Error::corrupt(
                 name,

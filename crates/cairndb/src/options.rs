@@ -41,6 +41,9 @@ pub type Ids = Arc<dyn Fn() -> u128 + Send + Sync>;
 /// The default of [`Options::memory_budget_bytes`].
 const MEMORY_BUDGET_BYTES: u64 = 256 << 20;
 
+/// The longest batch, in bytes: the longest value, its key, and a little. FORMAT.md, "Limits".
+const BATCH_LEN_MAX: u64 = (1 << 30) + (1 << 20);
+
 /// The least memory the engine can work in: two memtables, and a cache of a few blocks.
 const MEMORY_BUDGET_BYTES_MIN: u64 = 32 << 10;
 
@@ -100,12 +103,18 @@ impl Options {
         self.memory_budget_bytes / 6
     }
 
-    /// The longest value or batch: a quarter of the budget.
-    pub(crate) fn batch_len_max(&self) -> u64 {
-        self.memory_budget_bytes / 4
+    /// What the block cache may hold while the memtables take `memtables_len`: what they leave of the budget, and no more
+    /// than what two that have overrun by a quarter leave.
+    pub(crate) fn cache_bytes(&self, memtables_len: u64) -> u64 {
+        self.memory_budget_bytes.saturating_sub(memtables_len.max(self.memtable_bytes() * 5 / 2))
     }
 
-    /// When an SSTable that compaction writes is full. An eighth of a memtable keeps a table's index and filter a small
+    /// The longest value or batch: a quarter of the budget, and no longer than a record can be.
+    pub(crate) fn batch_len_max(&self) -> u64 {
+        (self.memory_budget_bytes / 4).min(BATCH_LEN_MAX)
+    }
+
+    /// When an SSTable that compaction writes is full. A sixteenth of the budget keeps a table's index and filter a small
     /// part of the cache; 64 MiB keeps one compaction short.
     pub(crate) fn table_bytes(&self) -> u64 {
         (self.memory_budget_bytes / 16).clamp(4 << 10, 64 << 20)

@@ -16,7 +16,7 @@
 //!
 //! # When things break
 //! A record that is not whole, with no whole one behind it, is torn: it is left for next time. One with a whole record
-//! behind it is corrupt. We look for that one within a mebibyte, which a reader can hold.
+//! behind it is corrupt. We look for one that begins within a mebibyte and is no longer than 64.
 
 use std::io::Read;
 
@@ -28,6 +28,9 @@ pub const LOG_DELETE: u32 = 0xFFFF_FFFF;
 
 /// How much is read at once, and how far behind a bad record a whole one is looked for, in bytes.
 const WINDOW_LEN: usize = 1 << 20;
+
+/// A whole record behind a bad one is recognised up to this length, in bytes: what is no record may say that it is long.
+const FOLLOWING_LEN_MAX: usize = 64 << 20;
 
 /// Appends a put to `out`.
 ///
@@ -159,13 +162,28 @@ impl<R: Read> LogReader<R> {
             return Ok(Some(whole));
         }
         self.fill(WINDOW_LEN)?;
-        let candidates = self.at + 1..self.buffer.len().min(self.at + WINDOW_LEN);
-        if let Some(next) = candidates.into_iter().find(|at| take(&self.buffer, *at).is_some()) {
-            let (offset, next) = (self.offset(), self.buffer_offset + next as u64);
+        if let Some(next) = self.following_record()? {
+            let (offset, next) = (self.offset(), self.offset() + next as u64);
             let what = format!("the record is not whole, and the one at offset {next} is");
             return Err(Error::Corrupt { file: "the log".into(), offset, what });
         }
         self.torn_bytes = (self.buffer.len() - self.at) as u64 + self.drain()?;
+        Ok(None)
+    }
+
+    /// How far behind a bad record the next whole one begins, if one does within the window.
+    fn following_record(&mut self) -> Result<Option<usize>> {
+        for ahead in 1..(self.buffer.len() - self.at).min(WINDOW_LEN) {
+            let Some(len) =
+                record_len(&self.buffer[self.at + ahead..]).filter(|len| *len <= FOLLOWING_LEN_MAX)
+            else {
+                continue;
+            };
+            self.fill(ahead + len)?;
+            if take(&self.buffer, self.at + ahead).is_some() {
+                return Ok(Some(ahead));
+            }
+        }
         Ok(None)
     }
 

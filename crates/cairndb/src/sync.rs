@@ -5,7 +5,7 @@
 //! whoever comes next must not build on what it left.
 //!
 //! # Where it sits
-//! Beside `error`, at the bottom.
+//! At the bottom, on nothing.
 
 pub(crate) use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 pub(crate) use std::sync::{Arc, MutexGuard, OnceLock, RwLockReadGuard, RwLockWriteGuard};

@@ -24,7 +24,7 @@
 use cairndb_storage::{File, FileKind, FileName, Storage};
 
 use crate::batch::{decode_batch, encode_batch_header};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, create_error};
 use crate::header::{HEADER_LEN, Header};
 use crate::key::{EntryRef, SeqNo};
 use crate::record::{Found, Position, RecordKind, RecordReader, RecordWriter, encode_record, record_len};
@@ -59,10 +59,7 @@ impl SpareWal {
     /// its number is not tried again: it may hold bytes that no one can take back.
     pub(crate) fn create(storage: &dyn Storage, last: &mut u64, id: u128, room: u64) -> Result<SpareWal> {
         let (number, file) =
-            storage.create("wal.create", FileKind::Wal, *last).map_err(|e| match e.kind() {
-                std::io::ErrorKind::WouldBlock => Error::Busy { what: "the storage has no spare WAL".into() },
-                _ => Error::io("creating a WAL", e),
-            })?;
+            storage.create("wal.create", FileKind::Wal, *last).map_err(|e| create_error("a WAL", e))?;
         *last = number;
         let name = FileName { kind: FileKind::Wal, number };
         SpareWal::lay_down(storage, RecordWriter::new(file, name, id), id, room).inspect_err(|_| {
@@ -281,13 +278,18 @@ pub(crate) fn survey(
             survey.torn_bytes += written_len(file.as_ref(), header.name, from)?;
         }
     }
-    let Some((position, error)) = bad else { return Ok(survey) };
-    if vouched > position {
-        return Err(error);
+    if let Some((position, error)) = bad {
+        if vouched > position {
+            return Err(error);
+        }
+        if survey.torn_bytes > 0 {
+            survey.sealed = false;
+            survey.note_torn(&error);
+        }
     }
-    if survey.torn_bytes > 0 {
-        survey.sealed = false;
-        survey.note_torn(&error);
+    if survey.sealed {
+        // The close mark itself may be in the page cache alone, if its sync failed: the next log goes on before it.
+        survey.end.offset = survey.closed_at;
     }
     Ok(survey)
 }
@@ -340,6 +342,14 @@ fn begun_logs(
             return Err(Error::corrupt(name, 48, what));
         }
         begun.push((header, file));
+    }
+    // Every log that the manifest names was begun and synced before the manifest was.
+    let named = authors.older.iter().map(|(number, _)| *number).filter(|number| *number >= checkpoint.wal);
+    for number in named {
+        if !begun.iter().any(|(header, _)| header.name.number == number) {
+            let name = FileName { kind: FileKind::Wal, number };
+            return Err(Error::corrupt(name, 0, "the manifest names this WAL, and no such one stands here"));
+        }
     }
     let name = FileName { kind: FileKind::Wal, number: checkpoint.wal };
     match begun.first() {
@@ -396,6 +406,10 @@ fn read_log(
                 return Ok(Some((position, Error::corrupt(name, reader.offset(), "the log ends here"))));
             }
         }
+    }
+    if reader.offset() > limit {
+        let what = format!("a record runs past {limit}, where the next log says that this one ends");
+        return Err(Error::corrupt(name, limit, what));
     }
     // A closed log that has a successor was opened again: whether that one is sealed is what counts.
     survey.sealed = false;

@@ -30,12 +30,13 @@ const LEVEL_FACTOR: u64 = 10;
 /// The deepest level.
 const LAST: usize = LEVEL_COUNT - 1;
 
-/// What a settled database may hold above its last level, in hundredths of the last: with [`STALE_PERCENT`] it keeps
-/// promise 10's 1.2.
-const UPPER_PERCENT: u64 = 15;
+/// How much a settled database may hold above its last level, together with what that may hide in it, in hundredths of
+/// the last level. With [`STALE_PERMILLE`] it keeps promise 10: what `compact` would leave is at least the last level
+/// less what is hidden and what is stale, and 1 / (1 - 0.14 - 0.025) is below 1.2.
+const UPPER_PERCENT: u64 = 14;
 
-/// What a settled table of the last level may hold that nobody can see, in hundredths of its entries.
-const STALE_PERCENT: u64 = 4;
+/// How much of a settled table of the last level may be what nobody can see, in thousandths of its bytes.
+const STALE_PERMILLE: u64 = 25;
 
 /// A table of which this share are deletes goes down before its level is full, in hundredths.
 const DENSE_PERCENT: u64 = 50;
@@ -57,6 +58,18 @@ pub(crate) struct Task {
     pub(crate) level: usize,
     /// The input can be moved as it is.
     pub(crate) is_move: bool,
+}
+
+/// What an entry takes in a block and in index and filter beside its key and value, at most about, in bytes.
+const ENTRY_OVERHEAD: u64 = 24;
+
+/// What the memtables of an idle database hold.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Waiting {
+    /// So many entries, none of them a range delete.
+    Entries(u64),
+    /// Range deletes are among them.
+    RangeDeletes,
 }
 
 /// Whether nothing but waiting is left to do, or memory holds what should be on disk.
@@ -97,39 +110,41 @@ pub(crate) fn due(version: &Version, shape: Shape, live: &Live) -> Option<Task> 
             Some(down(version, level, cheapest(version, level)?))
         }
         _ if l0_pressure >= 100 => Some(from_level_0(version, base)),
-        _ => dense(version, base).or_else(|| stale(version, live, 50)),
+        _ => dense(version, base).or_else(|| stale(version, live, 500)),
     }
 }
 
-/// What an idle database still has to do to keep promise 10. `waiting_entries` are those in memory.
+/// What an idle database still has to do to keep promise 10. `waiting` is what is in memory.
 pub(crate) fn settle(
     version: &Version,
     shape: Shape,
     live: &Live,
-    waiting_entries: u64,
+    waiting: Waiting,
 ) -> (Settled, Option<Task>) {
-    let last = version.last_level().unwrap_or(LAST).max(1);
+    let last = version.last_level().filter(|last| *last > 0).unwrap_or(LAST);
     let last_bytes = version.level_bytes(last);
-    let upper = |level: &usize| hiding_bytes(version, *level, last);
-    let in_upper: u64 = (0..last).map(|level| upper(&level)).fold(0, u64::saturating_add);
-    let in_memory = waiting_entries.saturating_mul(entry_len(version, last));
-    let allowed = (last_bytes / 100 * UPPER_PERCENT).max(shape.slack_bytes);
-    let settled = if in_memory > 0 && in_memory.saturating_add(in_upper) > allowed {
-        Settled::No
-    } else {
-        Settled::Yes
+    let weights: Vec<u64> = (0..last).map(|level| upper_weight(version, level, last)).collect();
+    let in_upper: u64 = weights.iter().sum();
+    let longest = longest_entry(version.levels[last].iter());
+    let in_memory = match waiting {
+        Waiting::Entries(entries) => entries.saturating_mul(longest).min(last_bytes),
+        Waiting::RangeDeletes => last_bytes,
     };
-    if in_upper <= allowed {
-        return (settled, stale(version, live, STALE_PERCENT));
+    let allowed = (last_bytes / 100 * UPPER_PERCENT).max(shape.slack_bytes);
+    if in_memory > 0 && in_memory + in_upper > allowed {
+        return (Settled::No, None);
     }
-    let heaviest = (0..last).filter(|level| !version.levels[*level].is_empty()).max_by_key(upper);
-    let (base, _) = shape.targets(version);
+    if in_upper <= allowed {
+        return (Settled::Yes, stale(version, live, STALE_PERMILLE));
+    }
+    let heaviest =
+        (0..last).filter(|level| !version.levels[*level].is_empty()).max_by_key(|level| weights[*level]);
     let task = match heaviest {
-        Some(0) => Some(from_level_0(version, base.min(last).max(first_level(version)))),
+        Some(0) => Some(from_level_0_to(version, first_level(version).min(last))),
         Some(level) => cheapest(version, level).map(|table| down(version, level, table)),
         None => None,
     };
-    (settled, task)
+    (Settled::Yes, task)
 }
 
 /// What is left to do until nothing is left above the last level, and nothing in it that nobody can see.
@@ -143,20 +158,25 @@ pub(crate) fn everything(version: &Version, live: &Live) -> Option<Task> {
     }
 }
 
-/// How many bytes of the last level the entries of `level` may hide: their own number, or as many entries of the last.
-fn hiding_bytes(version: &Version, level: usize, last: usize) -> u64 {
-    let tables = &version.levels[level];
-    if tables.iter().any(|table| table.meta.counts.range_deletes > 0) {
-        return u64::MAX;
-    }
-    let entries: u64 = tables.iter().map(|table| table.meta.counts.entries).sum();
-    version.level_bytes(level).max(entries.saturating_mul(entry_len(version, last)))
+/// The bytes of `level`, and of the last level as many as its entries may hide: no more than lies under them, and no
+/// more than the longest entry there for each.
+fn upper_weight(version: &Version, level: usize, last: usize) -> u64 {
+    let weight = |table: &Arc<Table>| {
+        let meta = &table.meta;
+        let under = || version.overlapping(last, &meta.start, &meta.end);
+        let under_bytes: u64 = under().map(|table| table.meta.len).sum();
+        let hidden = match meta.counts.range_deletes {
+            0 => meta.counts.entries.saturating_mul(longest_entry(under())).min(under_bytes),
+            _ => under_bytes,
+        };
+        meta.len + hidden
+    };
+    version.levels[level].iter().map(weight).sum()
 }
 
-/// The mean length of an entry of `level` on disk.
-fn entry_len(version: &Version, level: usize) -> u64 {
-    let entries: u64 = version.levels[level].iter().map(|table| table.meta.counts.entries).sum();
-    version.level_bytes(level).checked_div(entries).unwrap_or(1)
+/// The length of the longest entry in these tables, with what it costs to store one.
+fn longest_entry<'a>(tables: impl Iterator<Item = &'a Arc<Table>>) -> u64 {
+    tables.map(|table| table.meta.counts.entry_len_max + ENTRY_OVERHEAD).max().unwrap_or(ENTRY_OVERHEAD)
 }
 
 /// The first level below 0 that has a table; the last level if none has.
@@ -232,16 +252,16 @@ fn dense(version: &Version, base: usize) -> Option<Task> {
     })
 }
 
-/// A table with nothing below it, of which more than `percent` is what nobody can see: it is rewritten where it is.
-fn stale(version: &Version, live: &Live, percent: u64) -> Option<Task> {
+/// A table with nothing below it, of which more than `permille` is what nobody can see: it is rewritten where it is.
+fn stale(version: &Version, live: &Live, permille: u64) -> Option<Task> {
     let last = version.last_level().filter(|last| *last > 0)?;
     let oldest: SeqNo = live.seqs.first().copied().unwrap_or(SeqNo::MAX);
     let table = version.levels[last].iter().find(|table| {
         let counts = &table.meta.counts;
-        let droppable = if counts.seq_max <= oldest { counts.deletes + counts.older } else { 0 };
-        let ranges = if counts.seq_max <= oldest { counts.range_deletes } else { 0 };
-        let stale = droppable + counts.expired(live.now_ms);
-        ranges > 0 || stale * 100 > counts.entries * percent
+        let droppable = counts.seq_max <= oldest;
+        let stale_len = if droppable { counts.stale_len } else { 0 } + counts.expired_len(live.now_ms);
+        let has_range_deletes = droppable && counts.range_deletes > 0;
+        has_range_deletes || stale_len * 1000 > counts.data_len * permille
     })?;
     Some(Task { inputs: vec![(last, Arc::clone(table))], level: last, is_move: false })
 }

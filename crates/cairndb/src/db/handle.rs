@@ -191,11 +191,6 @@ impl Db {
         self.engine().backup(to, how)
     }
 
-    /// How far a log in the roadmap's format has been taken; `None` if it never was.
-    pub fn replay_status(&self, log: impl Read) -> Result<Option<ReplayCheckpoint>> {
-        self.engine().replay_status(log)
-    }
-
     /// What the database holds and has done since it was opened.
     pub fn stats(&self) -> Stats {
         self.engine().stats()
@@ -268,10 +263,15 @@ impl Keyspace {
 
     /// Takes what is new in a log of the roadmap's format: what lies behind the log's checkpoint, or behind `from`.
     ///
-    /// Errors: `Corrupt` at the first record that is not whole and has a whole one behind it, or if the bytes before the
-    /// checkpoint have changed; what came before is stored, and the checkpoint says how far that is.
+    /// Errors: `Corrupt` at the first record that is not whole and has a whole one behind it: what came before is stored,
+    /// and the checkpoint says how far that is. `Invalid` if the bytes before the checkpoint have changed: nothing is.
     pub fn replay_log(&self, log: impl Read, from: Option<u64>) -> Result<ReplayReport> {
         self.shared.engine.replay_log(log, from, self.reader.keyspace, self.durability)
+    }
+
+    /// How far a log in the roadmap's format has been taken into this keyspace; `None` if it never was.
+    pub fn replay_status(&self, log: impl Read) -> Result<Option<ReplayCheckpoint>> {
+        self.shared.engine.replay_status(log, self.reader.keyspace)
     }
 
     fn write_one(&self, fill: impl FnOnce(&mut Batch) -> &mut Batch) -> Result<()> {
@@ -338,19 +338,16 @@ impl Reader {
     /// The values of a range of keys, from either end. A range that ends before it begins holds nothing.
     pub fn scan(&self, range: impl Into<KeyRange>) -> Scan {
         let stored = range.into().stored(self.keyspace);
-        let view = self.view();
-        let seq = view.as_ref().map_or(0, View::seq);
-        let tables = view.as_ref().ok().map(|view| Arc::clone(view.tables()));
-        let (clock, moment) = (Arc::clone(&self.shared.engine.clock), self.moment);
-        let back_range = stored.clone();
-        // Both ends read the same tables at the same moment.
-        let make_back = move || match tables {
-            Some(tables) => {
-                View::new(tables, seq, moment.map(|(_, now_ms)| now_ms), clock).cursor(back_range)
-            }
-            None => Err(Error::Closed),
+        // Both ends read the same tables at the same moment, by the same reading of the clock.
+        let moment = self.view().map(|view| (Arc::clone(view.tables()), view.seq()));
+        let clock = Arc::clone(&self.shared.engine.clock);
+        let now_ms = self.moment.map_or_else(|| clock.now_ms(), |(_, now_ms)| now_ms);
+        let range = stored.clone();
+        let make = move || {
+            let (tables, seq) = moment.clone()?;
+            View::new(tables, seq, Some(now_ms), Arc::clone(&clock)).cursor(range.clone())
         };
-        let front = view.and_then(|view| view.cursor(stored.clone()));
+        let (front, make_back) = (make(), make);
         Scan::new(front, Box::new(make_back), stored, self.hold_iterator())
     }
 

@@ -15,9 +15,9 @@
 use cairndb_storage::{FileKind, FileName};
 
 use super::Engine;
-use crate::compaction::{Outside, Run, Settled, Shape, Task, due, everything, settle};
+use crate::compaction::{Outside, Run, Settled, Shape, Task, Waiting, due, everything, settle};
 use crate::cursor::Cursor;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, create_error};
 use crate::key::SeqNo;
 use crate::manifest::Manifest;
 use crate::memtable::MemtableCursor;
@@ -89,8 +89,9 @@ impl Maintenance {
 impl Engine {
     /// Makes one step; whether another one is waiting.
     pub(crate) fn maintain(&self) -> Result<bool> {
-        self.check_writable()?;
         let mut maintenance = self.maintenance.lock();
+        // Under the lock, which closing takes too: a step that comes later must not touch what is somebody else's now.
+        self.check_writable()?;
         let result = self
             .step(&mut maintenance)
             .and_then(|more| if more { Ok(true) } else { self.idle(&mut maintenance) });
@@ -199,7 +200,10 @@ impl Engine {
         }
         let current = Arc::clone(&self.current.read());
         let memtable = &current.active.memtable;
-        let waiting = if memtable.has_range_deletes() { u64::MAX } else { memtable.entries() };
+        let waiting = match memtable.has_range_deletes() {
+            true => Waiting::RangeDeletes,
+            false => Waiting::Entries(memtable.entries()),
+        };
         let (settled, task) = settle(&current.version, self.shape(), &self.live(), waiting);
         if settled == Settled::No {
             self.make_spare(maintenance)?;
@@ -362,13 +366,10 @@ impl Engine {
 
     fn create_table(&self, maintenance: &mut Maintenance, base_seq: SeqNo) -> Result<TableWriter> {
         let above = maintenance.state.last_sstable;
-        let (number, file) =
-            self.storage.create("sstable.create", FileKind::SsTable, above).map_err(|e| match e.kind() {
-                std::io::ErrorKind::WouldBlock => {
-                    Error::Busy { what: "the storage has no spare SSTable".into() }
-                }
-                _ => Error::io("creating an SSTable", e),
-            })?;
+        let (number, file) = self
+            .storage
+            .create("sstable.create", FileKind::SsTable, above)
+            .map_err(|e| create_error("an SSTable", e))?;
         maintenance.state.last_sstable = number;
         let manifest = maintenance.manifest.as_ref().map_or(0, Manifest::number);
         Ok(TableWriter::new(file, number, self.id, manifest, base_seq, self.options.compression))
@@ -430,6 +431,7 @@ impl Engine {
                 tables.frozen = None;
             }
         });
+        self.fit_cache();
         if let Some(checkpoint) = edit.checkpoint {
             self.log.lock().unsynced.retain(|(name, _)| name.number >= checkpoint.wal);
             let wals = std::mem::take(&mut maintenance.wals);

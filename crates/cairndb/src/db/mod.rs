@@ -12,13 +12,13 @@
 //! - I1. Locks are taken in this order: maintenance, log, current, queue; none while waiting for maintenance.
 //! - I2. `visible` rises only after the entries up to it are in a memtable that `current` names (promise 3).
 
-mod backup;
-mod handle;
-mod maintain;
-mod open;
-mod replay;
 mod stats;
 mod write;
+mod maintain;
+mod open;
+mod backup;
+mod replay;
+mod handle;
 
 pub use backup::{BackupMode, BackupReport};
 pub use handle::{CheckpointMove, Db, Keyspace, Reader, Snapshot};
@@ -130,6 +130,12 @@ impl Engine {
     pub(crate) fn version(&self) -> Result<Arc<Version>> {
         self.check_open()?;
         Ok(Arc::clone(&self.current.read().version))
+    }
+
+    /// Gives the cache what the memtables leave of the budget.
+    fn fit_cache(&self) {
+        let memtables_len = self.current.read().memtables().map(|memtable| memtable.memory_len()).sum();
+        self.files.blocks.set_capacity(self.options.cache_bytes(memtables_len));
     }
 
     /// Changes what readers take.

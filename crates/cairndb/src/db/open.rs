@@ -21,7 +21,7 @@ use super::{Engine, Health, Progress};
 use crate::clock::MonotonicClock;
 use crate::compaction::{Outside, Run};
 use crate::cursor::Cursor;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, create_error};
 use crate::header::Header;
 use crate::key::SeqNo;
 use crate::manifest::{self, Manifest, Recovered};
@@ -185,7 +185,7 @@ impl Opening {
         let last = |numbers: &[u64], recorded: u64| numbers.last().copied().unwrap_or(0).max(recorded);
         state.last_sstable = last(&listing.sstables, state.last_sstable);
         state.last_wal = last(&listing.wals, state.last_wal);
-        let cache_bytes = options.memory_budget_bytes - 2 * options.memtable_bytes();
+        let cache_bytes = options.cache_bytes(0);
         let files = Arc::new(TableFiles::new(Arc::clone(&storage), cache_bytes, options.open_files_max));
         let clock = Arc::new(MonotonicClock::new(Arc::clone(&options.clock), state.clock_ms));
         let report = RecoveryReport {
@@ -259,7 +259,7 @@ impl Opening {
         let (number, file) = self
             .storage
             .create("sstable.create", FileKind::SsTable, self.state.last_sstable)
-            .map_err(|e| Error::io("creating an SSTable", e))?;
+            .map_err(|e| create_error("an SSTable", e))?;
         self.state.last_sstable = number;
         let base_seq = self.state.checkpoint.seq;
         Ok(TableWriter::new(file, number, self.id, self.chosen, base_seq, self.options.compression))
@@ -280,7 +280,9 @@ impl Opening {
         let wal = Wal::begin(spare, self.chosen, before, self.next_seq)?;
         crate::record::sync_file(wal.file().as_ref(), wal.name(), "open.sync_wal")?;
         if keeps_logs {
+            // This one too: were it to go missing, the older ones would look like the end of all writing.
             self.state.older_wals = self.survey.ids();
+            self.state.older_wals.push((wal.number(), self.id));
         } else {
             self.state.checkpoint = Checkpoint { wal: wal.number(), seq: self.next_seq };
             self.state.older_wals = Vec::new();

@@ -6,8 +6,8 @@
 //! since, replay stops and says so.
 //!
 //! # On disk
-//! In keyspace 255, under `replay/` and the identity in 16 hexadecimal digits: offset u64, hash u64. Agrees with
-//! FORMAT.md, "Keyspace 255".
+//! In keyspace 255, under `replay/`, the identity in 16 hexadecimal digits, `/`, and the keyspace that the entries go to
+//! in 2: offset u64, hash u64. Agrees with FORMAT.md, "Keyspace 255".
 
 use std::io::Read;
 
@@ -86,7 +86,7 @@ impl Engine {
     fn begin<R: Read>(&self, replay: &mut Replay<R>, from: Option<u64>) -> Result<bool> {
         let Some(first) = replay.reader.peek_record()? else { return Ok(false) };
         let log = xxh3_64(first);
-        let stored = if from.is_some() { None } else { self.replay_checkpoint(log)? };
+        let stored = if from.is_some() { None } else { self.replay_checkpoint(log, replay.keyspace)? };
         let begin = from.or(stored.map(|stored| stored.offset)).unwrap_or(0);
         let changed = |what: &str| {
             Error::invalid(format_args!("the log's checkpoint is at offset {begin}, but {what}"))
@@ -126,23 +126,27 @@ impl Engine {
         }
         let mut value = replay.reader.offset().to_le_bytes().to_vec();
         value.extend_from_slice(&replay.hasher.digest().to_le_bytes());
-        replay.batch.any_keyspace(KEYSPACE_SYSTEM).put(checkpoint_key(replay.report.log), value);
+        replay
+            .batch
+            .any_keyspace(KEYSPACE_SYSTEM)
+            .put(checkpoint_key(replay.report.log, replay.keyspace), value);
         let batch = std::mem::take(&mut replay.batch);
         self.write(Request { batch, conditions: Vec::new(), durability: replay.durability })?;
         Ok(())
     }
 
-    /// How far this log has been taken; `None` if it never was, or has no whole record.
-    pub(super) fn replay_status(&self, log: impl Read) -> Result<Option<ReplayCheckpoint>> {
+    /// How far this log has been taken into `keyspace`; `None` if it never was, or has no whole record.
+    pub(super) fn replay_status(&self, log: impl Read, keyspace: u8) -> Result<Option<ReplayCheckpoint>> {
         let mut reader = LogReader::new(log);
         match reader.peek_record()? {
-            Some(first) => self.replay_checkpoint(xxh3_64(first)),
+            Some(first) => self.replay_checkpoint(xxh3_64(first), keyspace),
             None => Ok(None),
         }
     }
 
-    fn replay_checkpoint(&self, log: u64) -> Result<Option<ReplayCheckpoint>> {
-        let Some(entry) = self.view()?.get(&stored_key(KEYSPACE_SYSTEM, &checkpoint_key(log)))? else {
+    fn replay_checkpoint(&self, log: u64, keyspace: u8) -> Result<Option<ReplayCheckpoint>> {
+        let Some(entry) = self.view()?.get(&stored_key(KEYSPACE_SYSTEM, &checkpoint_key(log, keyspace)))?
+        else {
             return Ok(None);
         };
         let mut from = Decoder::new(&entry.value);
@@ -164,6 +168,6 @@ struct Replay<R> {
     report: ReplayReport,
 }
 
-fn checkpoint_key(log: u64) -> Vec<u8> {
-    format!("replay/{log:016x}").into_bytes()
+fn checkpoint_key(log: u64, keyspace: u8) -> Vec<u8> {
+    format!("replay/{log:016x}/{keyspace:02x}").into_bytes()
 }

@@ -183,17 +183,15 @@ impl Engine {
 
     /// Commits the leader's own request and everyone's who waits, and hands the lead on.
     fn lead(&self, own: &Request) -> Result<Outcome> {
-        // If a promise is found broken on the way, those who wait must not wait for ever.
-        let _hand_on = HandOn(self);
+        let mut group = Group { engine: self, followers: Vec::new() };
         self.wait_for_memory()?;
-        let followers = self.take_followers(own.batch.encoded_len());
+        group.followers = self.take_followers(own.batch.encoded_len());
         let requests: Vec<&Request> =
-            std::iter::once(own).chain(followers.iter().map(|waiter| &waiter.request)).collect();
+            std::iter::once(own).chain(group.followers.iter().map(|waiter| &waiter.request)).collect();
         let mut results = self.commit(&requests).into_iter();
         let result = results.next().expect("a result for each request");
-        for (waiter, result) in followers.iter().zip(results) {
-            *waiter.turn.lock() = Turn::Done(result);
-            waiter.changed.notify_one();
+        for (waiter, result) in std::mem::take(&mut group.followers).iter().zip(results) {
+            waiter.tell(result);
         }
         result
     }
@@ -252,6 +250,9 @@ impl Engine {
         let (entries, len) = accepted
             .iter()
             .fold((0, 0), |(entries, len), (batch, _)| (entries + batch.len(), len + batch.encoded_len()));
+        if len as u64 > self.options.memtable_bytes() / 4 {
+            self.fit_cache();
+        }
         counters.entries_written.fetch_add(entries as u64, Ordering::Relaxed);
         counters.bytes_written.fetch_add(len as u64, Ordering::Relaxed);
         counters.writes.fetch_add(accepted.len() as u64, Ordering::Relaxed);
@@ -386,6 +387,7 @@ impl Engine {
         if self.current.read().frozen.is_some() || log.spare.is_none() {
             return Ok(false);
         }
+        self.check_not_stopped()?;
         let (Some(spare), Some(wal)) = (log.spare.take(), log.wal.as_mut()) else { return Ok(false) };
         // The new log says where this one ends, so nothing may be left in its buffer.
         wal.write().map_err(|error| self.stop(error))?;
@@ -399,16 +401,26 @@ impl Engine {
         log.wal = Some(wal);
         let fresh = Stage { memtable: Arc::new(Memtable::new()), checkpoint };
         self.change_current(|tables| tables.frozen = Some(std::mem::replace(&mut tables.active, fresh)));
+        self.fit_cache();
         Ok(true)
     }
 }
 
-/// Hands the lead on when it goes.
-struct HandOn<'a>(&'a Engine);
+/// A group that is being committed. When it goes, the lead is handed on.
+struct Group<'a> {
+    engine: &'a Engine,
+    /// Those of the group who have not been told yet how it went.
+    followers: Vec<Arc<Waiter>>,
+}
 
-impl Drop for HandOn<'_> {
+impl Drop for Group<'_> {
     fn drop(&mut self) {
-        let mut queue = self.0.queue.lock();
+        // Followers are left only if the leader panicked: nobody else would ever wake them.
+        for waiter in self.followers.drain(..) {
+            let bug = Error::invalid("the writer that led the group panicked; this is a bug in the engine");
+            waiter.tell(Err(Error::Stopped { cause: Arc::new(bug) }));
+        }
+        let mut queue = self.engine.queue.lock();
         match queue.waiting.pop_front() {
             Some(next) => {
                 *next.turn.lock() = Turn::Leads;
@@ -416,6 +428,13 @@ impl Drop for HandOn<'_> {
             }
             None => queue.led = false,
         }
+    }
+}
+
+impl Waiter {
+    fn tell(&self, result: Result<Outcome>) {
+        *self.turn.lock() = Turn::Done(result);
+        self.changed.notify_one();
     }
 }
 

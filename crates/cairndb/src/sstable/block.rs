@@ -160,11 +160,12 @@ pub(super) fn seal_block(
     BlockHandle { offset, len }
 }
 
-/// Reads, checks and unpacks the block at `handle`.
+/// Reads, checks and unpacks the block at `handle` of a file of `file_len` bytes.
 ///
 /// Errors: `Corrupt` with the block's offset; `Io`.
 pub(crate) fn read_block(
     file: &dyn File,
+    file_len: u64,
     name: FileName,
     place: Place,
     handle: BlockHandle,
@@ -172,8 +173,9 @@ pub(crate) fn read_block(
 ) -> Result<Vec<u8>> {
     let corrupt = |what: &str| Error::corrupt(name, handle.offset, what);
     let wanted = handle.len as usize + BLOCK_TRAILER_LEN;
-    if wanted > BLOCK_LEN_MAX {
-        return Err(corrupt("a block of this length cannot be"));
+    // What the file cannot hold is not allocated for.
+    if wanted > BLOCK_LEN_MAX || handle.offset.saturating_add(wanted as u64) > file_len {
+        return Err(corrupt("a block of this length cannot be here"));
     }
     let mut bytes = vec![0; wanted];
     let read = file

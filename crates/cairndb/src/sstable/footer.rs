@@ -3,7 +3,8 @@
 //! # On disk
 //! ```text
 //! | index | filter | range deletes | bounds |: handles, each offset u64, len u32
-//! | entries | deletes | older | range deletes | expiring | expiry min | expiry max | seq min | seq max | data len |: u64 each
+//! | entries | deletes | older | range deletes | expiring | expiry min | expiry max |: u64 each
+//! | seq min | seq max | data len | stale len | expiring len | entry len max |: u64 each
 //! | file hash u64 | crc u32 | magic |
 //! ```
 //! A handle of length 0 means that there is no such block. The hash covers every byte before the footer, the crc the
@@ -18,7 +19,7 @@ use crate::error::{Error, Result};
 use crate::header::MAGIC_SSTABLE;
 
 /// The length of a footer, in bytes. FORMAT.md, "Constants".
-pub(crate) const FOOTER_LEN: usize = 148;
+pub(crate) const FOOTER_LEN: usize = 172;
 
 /// The bytes before the crc.
 const CHECKED_LEN: usize = FOOTER_LEN - 12;

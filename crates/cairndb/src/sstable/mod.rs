@@ -36,7 +36,8 @@ pub(crate) use verify::problems_of;
 pub(crate) use writer::TableWriter;
 
 use crate::coding::{Decoder, put_slice, put_varint};
-use crate::key::SeqNo;
+use crate::key::{EntryRef, Kind, SeqNo};
+use crate::range_delete::RangeDeletes;
 
 /// What is known of a table without opening it: what the manifest records.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -72,12 +73,23 @@ pub(crate) struct TableCounts {
     /// The first and last sequence number, range deletes included.
     pub(crate) seq_min: SeqNo,
     pub(crate) seq_max: SeqNo,
-    /// Bytes of keys and values.
+    /// Bytes of keys and values: of all entries, of deletes and older entries, of puts with an expiry, and of the
+    /// longest entry.
     pub(crate) data_len: u64,
+    pub(crate) stale_len: u64,
+    pub(crate) expiring_len: u64,
+    pub(crate) entry_len_max: u64,
 }
 
+/// No count or length in a table reaches this: so much fits no file, and products of two small numbers and a count
+/// stay in 64 bits.
+const COUNT_LIMIT: u64 = 1 << 48;
+
+/// No sequence number reaches this: an entry's tag holds it beside its kind.
+const SEQ_LIMIT: SeqNo = 1 << 62;
+
 impl TableCounts {
-    pub(crate) const FIELDS: usize = 10;
+    pub(crate) const FIELDS: usize = 13;
 
     /// The fields' names, for people.
     pub(crate) const NAMES: [&str; Self::FIELDS] = [
@@ -91,8 +103,12 @@ impl TableCounts {
         "seq min",
         "seq max",
         "data len",
+        "stale len",
+        "expiring len",
+        "entry len max",
     ];
 
+    /// The fields in the order in which they stand on disk.
     pub(crate) fn to_fields(self) -> [u64; Self::FIELDS] {
         [
             self.entries,
@@ -105,45 +121,83 @@ impl TableCounts {
             self.seq_min,
             self.seq_max,
             self.data_len,
+            self.stale_len,
+            self.expiring_len,
+            self.entry_len_max,
         ]
     }
 
     pub(crate) fn from_fields(fields: [u64; Self::FIELDS]) -> TableCounts {
-        let [
-            entries,
-            deletes,
-            older,
-            range_deletes,
-            expiring,
-            expiry_min_ms,
-            expiry_max_ms,
-            seq_min,
-            seq_max,
-            data_len,
-        ] = fields;
         TableCounts {
-            entries,
-            deletes,
-            older,
-            range_deletes,
-            expiring,
-            expiry_min_ms,
-            expiry_max_ms,
-            seq_min,
-            seq_max,
-            data_len,
+            entries: fields[0],
+            deletes: fields[1],
+            older: fields[2],
+            range_deletes: fields[3],
+            expiring: fields[4],
+            expiry_min_ms: fields[5],
+            expiry_max_ms: fields[6],
+            seq_min: fields[7],
+            seq_max: fields[8],
+            data_len: fields[9],
+            stale_len: fields[10],
+            expiring_len: fields[11],
+            entry_len_max: fields[12],
         }
     }
 
-    /// About how many puts have expired by `now_ms`, taking expiries as spread evenly between the first and the last;
-    /// 0 only if none has.
-    pub(crate) fn expired(&self, now_ms: u64) -> u64 {
+    /// Counts an entry; `is_older`: one of its key was counted before.
+    pub(crate) fn count(&mut self, entry: EntryRef<'_>, is_older: bool) {
+        let len = entry.data_len();
+        self.entries += 1;
+        self.older += u64::from(is_older);
+        self.data_len += len;
+        self.entry_len_max = self.entry_len_max.max(len);
+        if is_older || entry.kind == Kind::Delete {
+            self.stale_len += len;
+        }
+        self.deletes += u64::from(entry.kind == Kind::Delete);
+        if entry.kind == Kind::PutWithExpiry {
+            let at = entry.expires_at_ms;
+            self.expiry_min_ms = if self.expiring == 0 { at } else { self.expiry_min_ms.min(at) };
+            self.expiry_max_ms = self.expiry_max_ms.max(at);
+            self.expiring += 1;
+            self.expiring_len += len;
+        }
+        self.count_seq(entry.seq);
+    }
+
+    /// Counts the fragments of range deletes.
+    pub(crate) fn count_range_deletes(&mut self, range_deletes: &RangeDeletes) {
+        self.range_deletes = range_deletes.len() as u64;
+        for seq in range_deletes.iter().flat_map(|fragment| fragment.seqs) {
+            self.count_seq(*seq);
+        }
+    }
+
+    /// Sequence numbers begin with 1, so 0 says that none was counted yet.
+    fn count_seq(&mut self, seq: SeqNo) {
+        self.seq_min = if self.seq_min == 0 { seq } else { self.seq_min.min(seq) };
+        self.seq_max = self.seq_max.max(seq);
+    }
+
+    /// About how many bytes of puts have expired by `now_ms`, taking expiries as spread evenly from the first to the last.
+    pub(crate) fn expired_len(&self, now_ms: u64) -> u64 {
         if self.expiring == 0 || now_ms < self.expiry_min_ms {
             return 0;
         }
         let span = u128::from(self.expiry_max_ms - self.expiry_min_ms) + 1;
-        let passed = u128::from(now_ms - self.expiry_min_ms + 1).min(span);
-        (u128::from(self.expiring) * passed / span).max(1) as u64
+        let passed = (u128::from(now_ms - self.expiry_min_ms) + 1).min(span);
+        (u128::from(self.expiring_len) * passed / span) as u64
+    }
+
+    /// Whether a table can have such counts at all.
+    fn is_sane(&self) -> bool {
+        let seqs = 0 < self.seq_min && self.seq_min <= self.seq_max && self.seq_max < SEQ_LIMIT;
+        let counts = [self.entries, self.range_deletes, self.data_len, self.stale_len, self.expiring_len];
+        let parts =
+            self.deletes <= self.entries && self.older <= self.entries && self.expiring <= self.entries;
+        let expiries = self.expiry_min_ms <= self.expiry_max_ms && self.entry_len_max <= self.data_len;
+        seqs && parts && expiries && counts.into_iter().all(|count| count < COUNT_LIMIT)
     }
 }
 
@@ -168,8 +222,7 @@ impl TableMeta {
             *field = from.varint()?;
         }
         let counts = TableCounts::from_fields(fields);
-        let sane =
-            start < end && counts.seq_min <= counts.seq_max && counts.expiry_min_ms <= counts.expiry_max_ms;
+        let sane = start < end && len < COUNT_LIMIT && counts.is_sane();
         sane.then_some(TableMeta { number, id, len, hash, start, end, counts })
     }
 

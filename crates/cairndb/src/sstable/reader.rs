@@ -229,7 +229,7 @@ impl Table {
     }
 
     fn read(&self, handle: BlockHandle) -> Result<Vec<u8>> {
-        read_block(self.file()?.as_ref(), self.name(), self.place()?, handle, "sstable.read")
+        read_block(self.file()?.as_ref(), self.meta.len, self.name(), self.place()?, handle, "sstable.read")
     }
 
     fn cached(&self, handle: BlockHandle) -> Option<Cached> {

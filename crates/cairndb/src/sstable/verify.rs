@@ -2,13 +2,14 @@
 
 use xxhash_rust::xxh3::Xxh3;
 
+use super::TableCounts;
 use super::block::{Block, BlockCursor, BlockHandle, read_block};
 use super::filter::hash_key;
 use super::footer::FOOTER_LEN;
 use super::reader::{Table, decode_bounds};
 use crate::cursor::Cursor;
 use crate::error::{Error, Result};
-use crate::key::{EntryRef, Kind, SeqNo, compare};
+use crate::key::{EntryRef, SeqNo, compare};
 
 /// How much of the file is read at once for its hash, in bytes.
 const READ_LEN: usize = 1 << 20;
@@ -20,11 +21,7 @@ const PROBLEMS_MAX: usize = 100;
 #[derive(Default)]
 struct Seen {
     last: Option<(Vec<u8>, SeqNo)>,
-    entries: u64,
-    deletes: u64,
-    older: u64,
-    expiring: u64,
-    data_len: u64,
+    counts: TableCounts,
 }
 
 /// Everything that is wrong with `table`; nothing if nothing is.
@@ -53,7 +50,7 @@ fn verify(table: &Table, problems: &mut Vec<Error>) -> Result<()> {
     if table.meta.counts.entries == 0 {
         return Ok(());
     }
-    let index = read_block(file.as_ref(), name, table.place()?, footer.index, "verify.read")?;
+    let index = read_block(file.as_ref(), table.meta.len, name, table.place()?, footer.index, "verify.read")?;
     let mut index = BlockCursor::new(Block::new(index, 0, name, footer.index.offset)?.into());
     index.seek_first()?;
     let mut seen = Seen::default();
@@ -62,7 +59,7 @@ fn verify(table: &Table, problems: &mut Vec<Error>) -> Result<()> {
         index.next()?;
     }
     if problems.is_empty() {
-        note(problems, check_counts(table, &seen, footer.index.offset));
+        note(problems, check_counts(table, seen, footer.index.offset));
     }
     Ok(())
 }
@@ -98,7 +95,14 @@ fn check_hash(table: &Table) -> Result<()> {
 }
 
 fn check_bounds(table: &Table, handle: BlockHandle) -> Result<()> {
-    let bytes = read_block(table.file()?.as_ref(), table.name(), table.place()?, handle, "verify.read")?;
+    let bytes = read_block(
+        table.file()?.as_ref(),
+        table.meta.len,
+        table.name(),
+        table.place()?,
+        handle,
+        "verify.read",
+    )?;
     if decode_bounds(&bytes) != Some((table.meta.start.clone(), table.meta.end.clone())) {
         return Err(Error::corrupt(
             table.name(),
@@ -137,23 +141,25 @@ fn check_block(table: &Table, separator: EntryRef<'_>, seen: &mut Seen) -> Resul
     Ok(())
 }
 
-fn check_counts(table: &Table, seen: &Seen, offset: u64) -> Result<()> {
-    let counts = &table.meta.counts;
-    let recorded = (counts.entries, counts.deletes, counts.older, counts.expiring, counts.data_len);
-    if recorded != (seen.entries, seen.deletes, seen.older, seen.expiring, seen.data_len) {
-        return Err(Error::corrupt(table.name(), offset, "the entries are not as many as the footer counts"));
+/// The footer counts what is there. `seen` has counted the entries.
+fn check_counts(table: &Table, mut seen: Seen, offset: u64) -> Result<()> {
+    if let Some(deletes) = table.range_deletes()? {
+        seen.counts.count_range_deletes(&deletes);
+    }
+    if seen.counts != table.meta.counts {
+        return Err(Error::corrupt(
+            table.name(),
+            offset,
+            "what the table holds is not what the footer counts",
+        ));
     }
     Ok(())
 }
 
 impl Seen {
     fn count(&mut self, entry: EntryRef<'_>) {
-        let same_key = self.last.as_ref().is_some_and(|(key, _)| key == entry.key);
-        self.entries += 1;
-        self.deletes += u64::from(entry.kind == Kind::Delete);
-        self.older += u64::from(same_key);
-        self.expiring += u64::from(entry.kind == Kind::PutWithExpiry);
-        self.data_len += entry.data_len();
+        let is_older = self.last.as_ref().is_some_and(|(key, _)| key == entry.key);
+        self.counts.count(entry, is_older);
         self.last = Some((entry.key.to_vec(), entry.seq));
     }
 }

@@ -69,7 +69,7 @@ impl TableWriter {
             last: None,
             waiting: None,
             hashes: Vec::new(),
-            counts: TableCounts { seq_min: SeqNo::MAX, expiry_min_ms: u64::MAX, ..TableCounts::default() },
+            counts: TableCounts::default(),
             out: header.encode(),
             written: 0,
             hasher: Xxh3::new(),
@@ -105,12 +105,10 @@ impl TableWriter {
             self.index_block(handle, Some(entry.key));
         }
         self.block.add(entry);
-        if same_key {
-            self.counts.older += 1;
-        } else {
+        if !same_key {
             self.hashes.push(hash_key(entry.key));
         }
-        self.count(entry);
+        self.counts.count(entry, same_key);
         self.start.get_or_insert_with(|| entry.key.to_vec());
         match &mut self.last {
             Some((key, seq)) => {
@@ -135,7 +133,7 @@ impl TableWriter {
             self.index_block(handle, None);
         }
         let (start, end) = self.bounds(range_deletes);
-        self.count_range_deletes(range_deletes);
+        self.counts.count_range_deletes(range_deletes);
         let has_entries = self.counts.entries > 0;
         let filter =
             if has_entries { self.seal(&Filter::build(&self.hashes)) } else { BlockHandle::default() };
@@ -158,34 +156,6 @@ impl TableWriter {
         sync_file(self.file.as_ref(), self.name(), "sstable.sync")?;
         let (number, id, len) = (self.header.name.number, self.header.id, self.written);
         Ok(TableMeta { number, id, len, hash, start, end, counts: self.counts })
-    }
-
-    fn count(&mut self, entry: EntryRef<'_>) {
-        let counts = &mut self.counts;
-        counts.entries += 1;
-        counts.data_len += entry.data_len();
-        counts.seq_min = counts.seq_min.min(entry.seq);
-        counts.seq_max = counts.seq_max.max(entry.seq);
-        match entry.kind {
-            Kind::Delete => counts.deletes += 1,
-            Kind::PutWithExpiry => {
-                counts.expiring += 1;
-                counts.expiry_min_ms = counts.expiry_min_ms.min(entry.expires_at_ms);
-                counts.expiry_max_ms = counts.expiry_max_ms.max(entry.expires_at_ms);
-            }
-            Kind::Put | Kind::RangeDelete => {}
-        }
-    }
-
-    fn count_range_deletes(&mut self, range_deletes: &RangeDeletes) {
-        self.counts.range_deletes = range_deletes.len() as u64;
-        for seq in range_deletes.iter().flat_map(|fragment| fragment.seqs) {
-            self.counts.seq_min = self.counts.seq_min.min(*seq);
-            self.counts.seq_max = self.counts.seq_max.max(*seq);
-        }
-        if self.counts.expiring == 0 {
-            self.counts.expiry_min_ms = 0;
-        }
     }
 
     fn bounds(&self, range_deletes: &RangeDeletes) -> (Vec<u8>, Vec<u8>) {

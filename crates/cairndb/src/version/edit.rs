@@ -128,8 +128,9 @@ impl State {
         Some(())
     }
 
-    /// Whether the levels below 0 are runs.
-    pub(crate) fn is_sorted(&self) -> bool {
+    /// Whether a database can be in this state: recovery has somewhere to begin, and the levels below 0 are runs.
+    pub(crate) fn is_sane(&self) -> bool {
+        let begins = self.checkpoint.wal > 0 && self.checkpoint.seq > 0;
         let mut stretches: Vec<_> = self
             .tables
             .values()
@@ -137,7 +138,7 @@ impl State {
             .map(|(level, meta)| (*level, &meta.start, &meta.end))
             .collect();
         stretches.sort();
-        stretches.is_sorted_by(|a, b| a.0 != b.0 || a.2 <= b.1)
+        begins && stretches.is_sorted_by(|a, b| a.0 != b.0 || a.2 <= b.1)
     }
 
     /// The edit that makes this state out of nothing: a manifest's base.
@@ -156,10 +157,18 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sstable::TableCounts;
 
     #[test]
     fn edits_come_back_whole_or_not_at_all() {
-        let meta = TableMeta { number: 7, start: b"a".to_vec(), end: b"b".to_vec(), ..TableMeta::default() };
+        let counts = TableCounts { seq_min: 1, seq_max: 9, ..TableCounts::default() };
+        let meta = TableMeta {
+            number: 7,
+            start: b"a".to_vec(),
+            end: b"b".to_vec(),
+            counts,
+            ..TableMeta::default()
+        };
         let edit = Edit {
             added: vec![(3, meta)],
             removed: vec![1, 2],

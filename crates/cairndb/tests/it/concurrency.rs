@@ -55,7 +55,8 @@ fn write_on(db: &Db, writer: u64, over: &AtomicBool, shared: &AtomicU64) -> BTre
 
         if number % 50 == 0 {
             let from = number * 31 % 1000;
-            let (from, to) = (format!("w{writer}/fill/{from:04}"), format!("w{writer}/fill/{:04}", from + 40));
+            let (from, to) =
+                (format!("w{writer}/fill/{from:04}"), format!("w{writer}/fill/{:04}", from + 40));
             db.delete_range(&from..&to).unwrap();
             mine.retain(|key, _| key.as_slice() < from.as_bytes() || key.as_slice() >= to.as_bytes());
             assert_eq!(db.scan(&from..&to).count(), 0, "a writer reads what it deleted");
@@ -80,7 +81,8 @@ fn write_on(db: &Db, writer: u64, over: &AtomicBool, shared: &AtomicU64) -> BTre
 /// The one number that all keys of a writer's set hold; 0 before the first.
 fn set_number(reader: &Reader, writer: u64) -> u64 {
     let values = reader.get_many(set_keys(writer)).unwrap();
-    let numbers: Vec<u64> = values.iter().map(|value| value.as_ref().map_or(0, |value| number_of(value))).collect();
+    let numbers: Vec<u64> =
+        values.iter().map(|value| value.as_ref().map_or(0, |value| number_of(value))).collect();
     assert!(numbers.iter().all(|number| *number == numbers[0]), "a batch seen in part: {numbers:?}");
     numbers[0]
 }
@@ -107,7 +109,10 @@ fn read_on(db: &Db, over: &AtomicBool) -> u64 {
         seen[writer as usize] = now;
         let scanned: Vec<u64> =
             all_of(db, &format!("w{writer}/set/")).iter().map(|(_, value)| number_of(value)).collect();
-        assert!(scanned.iter().all(|number| *number == scanned[0]), "a scan saw a batch in part: {scanned:?}");
+        assert!(
+            scanned.iter().all(|number| *number == scanned[0]),
+            "a scan saw a batch in part: {scanned:?}"
+        );
         let shared = db.get("shared").unwrap().map_or(0, |value| number_of(&value));
         assert!(shared >= shared_seen, "the shared counter fell from {shared_seen} to {shared}");
         shared_seen = shared;

@@ -3,6 +3,7 @@
 mod backup;
 mod common;
 mod concurrency;
+mod damage;
 mod model;
 mod replay;
 mod scripts;

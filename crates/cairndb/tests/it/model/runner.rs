@@ -634,7 +634,16 @@ impl Runner<'_> {
         let Some((scan, expected)) = &mut self.scans[slot] else { return Ok(()) };
         for _ in 0..count {
             self.reached.scan_steps += 1;
-            let item = if back { scan.next_entry_back() } else { scan.next_entry() }.transpose()?;
+            let item = if back { scan.next_entry_back() } else { scan.next_entry() }.transpose();
+            let item = match item {
+                Ok(item) => item,
+                Err(error) => {
+                    let end = if back { scan.next_entry_back() } else { scan.next_entry() };
+                    require!(end.is_none(), "a scan goes on behind an error");
+                    self.scans[slot] = None;
+                    return Err(error.into());
+                }
+            };
             // A value that has expired since the scan began may be left out.
             loop {
                 let next = if back { expected.items.pop_back() } else { expected.items.pop_front() };
