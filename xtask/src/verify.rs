@@ -32,8 +32,8 @@ pub(crate) fn verify(root: &Path) -> bool {
 
     let (tests, slow_tests) = match has_cargo_tool(root, "nextest") {
         true => (
-            "nextest run --workspace --locked",
-            "nextest run --release --workspace --run-ignored only --no-tests=fail --locked slow_",
+            "nextest run --workspace --no-fail-fast --locked",
+            "nextest run --release --workspace --run-ignored only --no-fail-fast --no-tests=fail --locked slow_",
         ),
         false => (
             "test --workspace --lib --bins --tests --locked",

@@ -73,6 +73,8 @@ pub(crate) struct Run {
     /// When an output table is full, in bytes.
     table_bytes: u64,
     writer: Option<TableWriter>,
+    /// The numbers of all tables that were begun, those among them that failed too.
+    begun: Vec<u64>,
     /// Range deletes before this key are in tables that are done.
     cut: Vec<u8>,
     done: Vec<TableMeta>,
@@ -97,6 +99,7 @@ impl Run {
             outside,
             table_bytes,
             writer: None,
+            begun: Vec::new(),
             cut: Vec::new(),
             done: Vec::new(),
             last: None,
@@ -141,8 +144,7 @@ impl Run {
 
     /// The numbers of all files that were begun.
     pub(crate) fn numbers(&self) -> Vec<u64> {
-        let writing = self.writer.iter().map(|writer| writer.name().number);
-        self.done.iter().map(|table| table.number).chain(writing).collect()
+        self.begun.clone()
     }
 
     /// As what the entry goes into the output, if at all.
@@ -203,13 +205,20 @@ impl Run {
             self.finish_table(&key)?;
         }
         if self.writer.is_none() {
-            self.writer = Some(create()?);
+            self.begin_table(create)?;
         }
         let Some(mut entry) = self.merge.entry() else { return Ok(()) };
         if kind == Kind::Delete {
             entry = EntryRef { kind, value: &[], expires_at_ms: 0, ..entry };
         }
         self.writer.as_mut().expect("it was just created").add(entry)
+    }
+
+    fn begin_table(&mut self, create: &mut dyn FnMut() -> Result<TableWriter>) -> Result<()> {
+        let writer = create()?;
+        self.begun.push(writer.name().number);
+        self.writer = Some(writer);
+        Ok(())
     }
 
     /// Finishes the table, whose range deletes end at `cut`.
@@ -225,7 +234,7 @@ impl Run {
     fn finish(&mut self, create: &mut dyn FnMut() -> Result<TableWriter>) -> Result<()> {
         let end = self.kept_range_deletes.iter().last().map(|fragment| fragment.end.to_vec());
         if self.writer.is_none() && end.as_ref().is_some_and(|end| *end > self.cut) {
-            self.writer = Some(create()?);
+            self.begin_table(create)?;
         }
         let end = end.unwrap_or_default();
         self.finish_table(&end)

@@ -4,6 +4,7 @@
 
 use std::io::Read;
 use std::ops::Deref;
+use std::panic::AssertUnwindSafe;
 
 use cairndb_storage::Storage;
 
@@ -416,8 +417,9 @@ impl Shared {
 
 impl Drop for Shared {
     fn drop(&mut self) {
-        // Whoever wants to know how it went calls `close`.
-        drop(self.close());
+        // Whoever wants to know how it went calls `close`. After a broken promise a lock may be poisoned; a second panic
+        // out of here would abort the process, and hide the first.
+        drop(std::panic::catch_unwind(AssertUnwindSafe(|| self.close())));
     }
 }
 

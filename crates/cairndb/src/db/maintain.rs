@@ -166,30 +166,48 @@ impl Engine {
     fn step(&self, maintenance: &mut Maintenance) -> Result<bool> {
         self.remove_doomed(maintenance);
         let current = Arc::clone(&self.current.read());
-        if self.wants_spare(&current) && self.make_spare(maintenance)? {
-            return Ok(true);
+        // A full disk keeps back what needs room; something else may give room back.
+        let mut full = None;
+        for work in [Engine::step_spare, Engine::step_flush, Engine::step_compaction, Engine::step_manifest] {
+            match work(self, maintenance, &current) {
+                Ok(false) => {}
+                Err(error @ Error::DiskFull { .. }) => full = full.or(Some(error)),
+                done => return done,
+            }
         }
-        if let Some(frozen) = &current.frozen {
-            self.sync_predecessors()?;
-            let job = maintenance.flush.take().unwrap_or_else(|| self.flush_job(frozen, &current.version));
-            maintenance.flush = self.step_job(maintenance, job)?;
-            return Ok(true);
-        }
+        full.map_or(Ok(false), Err)
+    }
+
+    fn step_spare(&self, maintenance: &mut Maintenance, current: &Tables) -> Result<bool> {
+        Ok(self.wants_spare(current) && self.make_spare(maintenance)?)
+    }
+
+    fn step_flush(&self, maintenance: &mut Maintenance, current: &Tables) -> Result<bool> {
+        let Some(frozen) = &current.frozen else { return Ok(false) };
+        self.sync_predecessors()?;
+        let job = maintenance.flush.take().unwrap_or_else(|| self.flush_job(frozen, &current.version));
+        maintenance.flush = self.step_job(maintenance, job)?;
+        Ok(true)
+    }
+
+    fn step_compaction(&self, maintenance: &mut Maintenance, current: &Tables) -> Result<bool> {
         if maintenance.compaction.is_none() {
             maintenance.compaction = self
                 .due_task(maintenance, &current.version)
                 .map(|task| self.compaction_job(task, &current.version))
                 .transpose()?;
         }
-        if let Some(job) = maintenance.compaction.take() {
-            maintenance.compaction = self.step_job(maintenance, job)?;
-            return Ok(true);
-        }
-        if maintenance.manifest.as_ref().is_some_and(Manifest::is_long) {
+        let Some(job) = maintenance.compaction.take() else { return Ok(false) };
+        maintenance.compaction = self.step_job(maintenance, job)?;
+        Ok(true)
+    }
+
+    fn step_manifest(&self, maintenance: &mut Maintenance, _current: &Tables) -> Result<bool> {
+        let is_long = maintenance.manifest.as_ref().is_some_and(Manifest::is_long);
+        if is_long {
             self.replace_manifest(maintenance)?;
-            return Ok(true);
         }
-        Ok(false)
+        Ok(is_long)
     }
 
     /// What an idle database owes. It is idle if nothing was written since the last time there was nothing to do.

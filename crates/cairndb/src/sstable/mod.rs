@@ -180,14 +180,15 @@ impl TableCounts {
         self.seq_max = self.seq_max.max(seq);
     }
 
-    /// About how many bytes of puts have expired by `now_ms`, taking expiries as spread evenly from the first to the last.
+    /// About how many bytes of puts have expired by `now_ms`, taking expiries as spread evenly from the first to the last;
+    /// 0 only if none has, so that `compact` leaves none.
     pub(crate) fn expired_len(&self, now_ms: u64) -> u64 {
         if self.expiring == 0 || now_ms < self.expiry_min_ms {
             return 0;
         }
         let span = u128::from(self.expiry_max_ms - self.expiry_min_ms) + 1;
         let passed = (u128::from(now_ms - self.expiry_min_ms) + 1).min(span);
-        (u128::from(self.expiring_len) * passed / span) as u64
+        (u128::from(self.expiring_len) * passed / span).max(1) as u64
     }
 
     /// Whether a table can have such counts at all.

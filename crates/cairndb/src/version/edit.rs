@@ -162,13 +162,8 @@ mod tests {
     #[test]
     fn edits_come_back_whole_or_not_at_all() {
         let counts = TableCounts { seq_min: 1, seq_max: 9, ..TableCounts::default() };
-        let meta = TableMeta {
-            number: 7,
-            start: b"a".to_vec(),
-            end: b"b".to_vec(),
-            counts,
-            ..TableMeta::default()
-        };
+        let meta =
+            TableMeta { number: 7, start: b"a".to_vec(), end: b"b".to_vec(), counts, ..TableMeta::default() };
         let edit = Edit {
             added: vec![(3, meta)],
             removed: vec![1, 2],

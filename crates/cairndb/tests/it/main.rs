@@ -4,6 +4,7 @@ mod backup;
 mod common;
 mod concurrency;
 mod damage;
+mod limits;
 mod model;
 mod replay;
 mod scripts;

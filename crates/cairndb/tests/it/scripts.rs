@@ -185,7 +185,7 @@ impl Runner for Script {
                             writeln!(out, "{key} = {} @{}", entry.value.escape_ascii(), entry.seq)?
                         }
                         None => writeln!(out, "{key} is not there")?,
-                    }
+                    };
                 }
                 out
             }
@@ -241,7 +241,7 @@ impl Runner for Script {
             }
             "verify" => {
                 let verification = self.db()?.verify()?;
-                format!("{}", if verification.ok() { "every promise holds" } else { "broken" })
+                if verification.ok() { "every promise holds".into() } else { format!("{verification:?}") }
             }
             other => return Err(format!("unknown command {other}").into()),
         };

@@ -10,7 +10,7 @@ use std::sync::{Arc, Once};
 use cairndb::storage::{Fault, Faulty};
 use cairndb::{
     BackupMode, Batch, Condition, Db, Durability, Entry, Error, KeyRange, Options, Outcome, Reader, Scan,
-    Snapshot, Stats,
+    Snapshot, Stats, verify,
 };
 
 use super::oracle::{Change, Map, Name, Oracle, Slot, differences, live, within};
@@ -138,13 +138,19 @@ pub(super) fn run(config: &Config, steps: &[Step]) -> Result<Reached, String> {
         let print = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |info| {
             if QUIET.get() {
-                PANIC.with_borrow_mut(|told| *told = info.to_string());
+                // The first one: others follow from it.
+                PANIC.with_borrow_mut(|told| {
+                    if told.is_empty() {
+                        *told = info.to_string();
+                    }
+                });
             } else {
                 print(info);
             }
         }));
     });
     QUIET.set(true);
+    PANIC.with_borrow_mut(String::clear);
     let at = Cell::new(0);
     let ran = std::panic::catch_unwind(AssertUnwindSafe(|| Runner::run(config, steps, &at)));
     QUIET.set(false);
@@ -772,14 +778,16 @@ impl Runner<'_> {
 
     /// Opens a disk for reading and holds what is there against the oracle, which stays as it is.
     fn look(&self, disk: &Faulty, power_lost: bool) -> Done {
-        let calls = disk.used_bytes();
+        let used_bytes = disk.used_bytes();
+        let check = verify(Arc::new(disk.clone()))?;
+        require!(check.ok(), "the check finds damage: {check:?}");
         let db = Db::open_read_only_with(Arc::new(disk.clone()), self.options())?;
         let found = self.everything(&db)?;
         let mut oracle = self.oracle.clone();
         oracle.recover(&found, power_lost).map_err(Trouble::Wrong)?;
         require!(matches!(db.put("k", "v"), Err(Error::ReadOnly)), "a read-only database takes writes");
         drop(db);
-        require!(disk.used_bytes() == calls, "a read-only open changed the disk");
+        require!(disk.used_bytes() == used_bytes, "a read-only open changed the disk");
         Ok(())
     }
 
