@@ -150,8 +150,8 @@ impl Page<'_> {
         if let Some((sstable, wal)) = edit.last_numbers {
             self.line(offset, "last numbers", format_args!("SSTable {sstable}, WAL {wal}"))?;
         }
-        for (number, id) in &edit.older_wals {
-            self.line(offset, "older WAL", format_args!("{number} of incarnation {id:032x}"))?;
+        for (number, id) in &edit.wals {
+            self.line(offset, "needed WAL", format_args!("{number} of incarnation {id:032x}"))?;
         }
         Ok(())
     }

@@ -112,7 +112,7 @@ impl Engine {
             next_seq: checkpoint.seq,
         };
         log.seal(RecordKind::Close)?;
-        let base = State { checkpoint, last_wal, older_wals: Vec::new(), ..state }.base();
+        let base = State { checkpoint, last_wal, wals: Vec::new(), ..state }.base();
         // The tables' headers name manifests up to the current one: the backup's must not be older.
         let above = self.counters.manifest.load(Ordering::Acquire);
         Manifest::create(to, above, 0, id, &base)?;

@@ -164,7 +164,7 @@ impl Opening {
     ) -> Result<Opening> {
         let Recovered { header, state, .. } = recovered;
         let number = header.name.number;
-        let authors = Authors { manifest: number, id: header.id, older: &state.older_wals };
+        let authors = Authors { manifest: number, id: header.id, older: &state.wals };
         let survey = wal::survey(storage.as_ref(), state.checkpoint, &listing.wals, &authors)?;
         if !read_only {
             check_tables(storage.as_ref(), &state, listing, number)?;
@@ -281,11 +281,11 @@ impl Opening {
         crate::record::sync_file(wal.file().as_ref(), wal.name(), "open.sync_wal")?;
         if keeps_logs {
             // This one too: were it to go missing, the older ones would look like the end of all writing.
-            self.state.older_wals = self.survey.ids();
-            self.state.older_wals.push((wal.number(), self.id));
+            self.state.wals = self.survey.ids();
+            self.state.wals.push((wal.number(), self.id));
         } else {
             self.state.checkpoint = Checkpoint { wal: wal.number(), seq: self.next_seq };
-            self.state.older_wals = Vec::new();
+            self.state.wals = Vec::new();
         }
         self.state.clock_ms = self.clock.now_ms();
         self.wal = Some(wal);
@@ -318,7 +318,7 @@ impl Opening {
 
     /// The older logs that recovery still needs.
     fn kept_wals(&self) -> Vec<u64> {
-        if self.state.older_wals.is_empty() { Vec::new() } else { self.survey.numbers() }
+        if self.state.wals.is_empty() { Vec::new() } else { self.survey.numbers() }
     }
 
     fn into_engine(self, lock: Lock, read_only: bool) -> Engine {

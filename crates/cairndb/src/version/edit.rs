@@ -4,7 +4,7 @@
 //! A sequence of fields, each a tag byte and its value; agrees with FORMAT.md, "Edits".
 //! ```text
 //! 1 added table: level u8, table     2 removed table: number varint      3 checkpoint: WAL varint, seq varint
-//! 4 clock: ms varint                 5 last numbers: SSTable, WAL varints  6 older WAL: number varint, id u128
+//! 4 clock: ms varint                 5 last numbers: SSTable, WAL varints  6 needed WAL: number varint, id u128
 //! ```
 
 use std::collections::BTreeMap;
@@ -19,7 +19,7 @@ const TAG_REMOVED: u8 = 2;
 const TAG_CHECKPOINT: u8 = 3;
 const TAG_CLOCK: u8 = 4;
 const TAG_LAST_NUMBERS: u8 = 5;
-const TAG_OLDER_WAL: u8 = 6;
+const TAG_WAL: u8 = 6;
 
 /// What changes from one state to the next. A table that is removed and added moves to another level.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -31,8 +31,8 @@ pub(crate) struct Edit {
     pub(crate) clock_ms: Option<u64>,
     /// The last numbers that were given to an SSTable and to a WAL.
     pub(crate) last_numbers: Option<(u64, u64)>,
-    /// Logs of earlier incarnations that recovery still needs, with the ids they were written under.
-    pub(crate) older_wals: Vec<(u64, u128)>,
+    /// Logs that must stand, with the ids they were written under.
+    pub(crate) wals: Vec<(u64, u128)>,
 }
 
 impl Edit {
@@ -61,8 +61,8 @@ impl Edit {
             put_varint(&mut out, sstable);
             put_varint(&mut out, wal);
         }
-        for (number, id) in &self.older_wals {
-            out.push(TAG_OLDER_WAL);
+        for (number, id) in &self.wals {
+            out.push(TAG_WAL);
             put_varint(&mut out, *number);
             out.extend_from_slice(&id.to_le_bytes());
         }
@@ -87,7 +87,7 @@ impl Edit {
                 }
                 TAG_CLOCK => edit.clock_ms = Some(from.varint()?),
                 TAG_LAST_NUMBERS => edit.last_numbers = Some((from.varint()?, from.varint()?)),
-                TAG_OLDER_WAL => edit.older_wals.push((from.varint()?, from.u128()?)),
+                TAG_WAL => edit.wals.push((from.varint()?, from.u128()?)),
                 _ => return None,
             }
         }
@@ -104,7 +104,7 @@ pub(crate) struct State {
     pub(crate) clock_ms: u64,
     pub(crate) last_sstable: u64,
     pub(crate) last_wal: u64,
-    pub(crate) older_wals: Vec<(u64, u128)>,
+    pub(crate) wals: Vec<(u64, u128)>,
 }
 
 impl State {
@@ -123,8 +123,8 @@ impl State {
         let (sstable, wal) = edit.last_numbers.unwrap_or((0, 0));
         self.last_sstable = self.last_sstable.max(sstable);
         self.last_wal = self.last_wal.max(wal);
-        self.older_wals.extend(&edit.older_wals);
-        self.older_wals.retain(|(number, _)| *number >= self.checkpoint.wal);
+        self.wals.extend(&edit.wals);
+        self.wals.retain(|(number, _)| *number >= self.checkpoint.wal);
         Some(())
     }
 
@@ -149,7 +149,7 @@ impl State {
             checkpoint: Some(self.checkpoint),
             clock_ms: Some(self.clock_ms),
             last_numbers: Some((self.last_sstable, self.last_wal)),
-            older_wals: self.older_wals.clone(),
+            wals: self.wals.clone(),
         }
     }
 }
@@ -170,7 +170,7 @@ mod tests {
             checkpoint: Some(Checkpoint { wal: 4, seq: 99 }),
             clock_ms: Some(1_000_000),
             last_numbers: Some((7, 4)),
-            older_wals: vec![(3, 42)],
+            wals: vec![(3, 42)],
         };
         let bytes = edit.encode();
         assert_eq!(Edit::decode(&bytes), Some(edit.clone()));

@@ -9,3 +9,7 @@ mod model;
 mod replay;
 mod scripts;
 mod smoke;
+
+/// Counts what is allocated, for the tests that bound it.
+#[global_allocator]
+static ALLOCATOR: peak_alloc::PeakAlloc = peak_alloc::PeakAlloc;

@@ -178,16 +178,14 @@ impl Runner for Script {
             }
             "get" => {
                 let reader = self.reader(args.take_key("at"))?;
-                let mut out = String::new();
+                let mut out = Vec::new();
                 while let Some(key) = args.next_pos() {
-                    match reader.get_entry(key)? {
-                        Some(entry) => {
-                            writeln!(out, "{key} = {} @{}", entry.value.escape_ascii(), entry.seq)?
-                        }
-                        None => writeln!(out, "{key} is not there")?,
-                    };
+                    out.push(match reader.get_entry(key)? {
+                        Some(entry) => format!("{key} = {} @{}", entry.value.escape_ascii(), entry.seq),
+                        None => format!("{key} is not there"),
+                    });
                 }
-                out
+                out.join("\n")
             }
             "scan" => {
                 let reader = self.reader(args.take_key("at"))?;
