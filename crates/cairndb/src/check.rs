@@ -116,7 +116,7 @@ pub fn verify(storage: Arc<dyn Storage>) -> Result<Verification> {
 impl Verification {
     fn check_logs(&mut self, storage: &dyn Storage, recovered: &Recovered, numbers: &[u64]) -> Result<()> {
         let Recovered { header, state, .. } = recovered;
-        let authors = Authors { manifest: header.name.number, id: header.id, older: &state.wals };
+        let authors = Authors { manifest: header.name.number, id: header.id, needed: &state.wals };
         match wal::survey(storage, state.checkpoint, numbers, &authors) {
             Ok(survey) => {
                 self.files += survey.log_count();

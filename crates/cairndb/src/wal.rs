@@ -238,13 +238,13 @@ pub(crate) struct Authors<'a> {
     /// The manifest that was chosen: its number, and the incarnation that wrote it.
     pub(crate) manifest: u64,
     pub(crate) id: u128,
-    /// Logs of earlier incarnations.
-    pub(crate) older: &'a [(u64, u128)],
+    /// The logs that it says must stand, with the ids they were written under.
+    pub(crate) needed: &'a [(u64, u128)],
 }
 
 impl Authors<'_> {
     fn id_of(&self, number: u64) -> u128 {
-        self.older.iter().find(|(older, _)| *older == number).map_or(self.id, |(_, id)| *id)
+        self.needed.iter().find(|(needed, _)| *needed == number).map_or(self.id, |(_, id)| *id)
     }
 }
 
@@ -344,7 +344,7 @@ fn begun_logs(
         begun.push((header, file));
     }
     // Every log that the manifest names was begun and synced before the manifest was.
-    let named = authors.older.iter().map(|(number, _)| *number).filter(|number| *number >= checkpoint.wal);
+    let named = authors.needed.iter().map(|(number, _)| *number).filter(|number| *number >= checkpoint.wal);
     for number in named {
         if !begun.iter().any(|(header, _)| header.name.number == number) {
             let name = FileName { kind: FileKind::Wal, number };

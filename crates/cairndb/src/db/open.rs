@@ -164,7 +164,7 @@ impl Opening {
     ) -> Result<Opening> {
         let Recovered { header, state, .. } = recovered;
         let number = header.name.number;
-        let authors = Authors { manifest: number, id: header.id, older: &state.wals };
+        let authors = Authors { manifest: number, id: header.id, needed: &state.wals };
         let survey = wal::survey(storage.as_ref(), state.checkpoint, &listing.wals, &authors)?;
         if !read_only {
             check_tables(storage.as_ref(), &state, listing, number)?;
