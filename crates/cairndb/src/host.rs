@@ -95,10 +95,12 @@ fn attend(db: &Db) -> Result<()> {
         .name("cairndb".into())
         .spawn(move || {
             let watch = Watch(&its_engine);
+            let mut looks_idle = false;
             while !its_ending.load(Ordering::Acquire) && !its_engine.is_closed() {
+                let step = if looks_idle { its_engine.maintain() } else { its_engine.maintain_due() };
                 // An error is shown to writers that wait and in the statistics; here it only means: later.
-                if !matches!(its_engine.maintain(), Ok(true)) {
-                    its_engine.progress.wait_until_wanted(LOOK_MS);
+                if !matches!(step, Ok(true)) {
+                    looks_idle = !its_engine.progress.wait_until_wanted(LOOK_MS);
                 }
             }
             drop(watch);

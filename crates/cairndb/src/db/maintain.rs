@@ -87,14 +87,24 @@ impl Maintenance {
 }
 
 impl Engine {
-    /// Makes one step; whether another one is waiting.
+    /// Makes one step; whether another one is waiting. Two calls that find nothing to do, and nothing written in between,
+    /// make the database count as idle.
     pub(crate) fn maintain(&self) -> Result<bool> {
+        self.make_step(Engine::idle)
+    }
+
+    /// Makes one step of what is due, for who calls it oftener than idleness can be told by.
+    pub(crate) fn maintain_due(&self) -> Result<bool> {
+        self.make_step(|_, _| Ok(false))
+    }
+
+    fn make_step(&self, otherwise: impl FnOnce(&Engine, &mut Maintenance) -> Result<bool>) -> Result<bool> {
         let mut maintenance = self.maintenance.lock();
         // Under the lock, which closing takes too: a step that comes later must not touch what is somebody else's now.
         self.check_writable()?;
         let result = self
             .step(&mut maintenance)
-            .and_then(|more| if more { Ok(true) } else { self.idle(&mut maintenance) });
+            .and_then(|more| if more { Ok(true) } else { otherwise(self, &mut maintenance) });
         drop(maintenance);
         if let Err(error @ Error::Corrupt { .. }) = &result {
             // Trying again will not help, and what was written since would rest on damage.
@@ -286,6 +296,7 @@ impl Engine {
         let spare = SpareWal::create(self.storage.as_ref(), &mut maintenance.state.last_wal, self.id, room)?;
         maintenance.wals.push(spare.number());
         self.log.lock().spare = Some(spare);
+        self.spare_ready.store(true, Ordering::Release);
         Ok(true)
     }
 

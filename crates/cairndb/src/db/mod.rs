@@ -62,6 +62,8 @@ pub(crate) struct Engine {
     // What writers pass through.
     queue: Mutex<Queue>,
     log: Mutex<Log>,
+    /// Whether the log has a spare, to be asked without waiting for a sync.
+    spare_ready: AtomicBool,
 
     // What maintenance owns.
     maintenance: Mutex<Maintenance>,
@@ -216,13 +218,13 @@ impl Progress {
         state.error.clone().map_or(Ok(()), Err)
     }
 
-    /// Waits until maintenance is wanted, at most for `ms`.
+    /// Waits until maintenance is wanted, at most for `ms`; whether it is.
     #[cfg(not(target_family = "wasm"))]
-    pub(crate) fn wait_until_wanted(&self, ms: u64) {
+    pub(crate) fn wait_until_wanted(&self, ms: u64) -> bool {
         let mut state = self.state.lock();
         if !state.wanted {
             state = self.wanted.wait_for(state, ms);
         }
-        state.wanted = false;
+        std::mem::take(&mut state.wanted)
     }
 }

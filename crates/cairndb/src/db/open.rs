@@ -31,7 +31,7 @@ use crate::range_delete::RangeDeletes;
 use crate::record::Position;
 use crate::snapshot::{Live, Snapshots};
 use crate::sstable::{TableFiles, TableWriter};
-use crate::sync::{Arc, AtomicU64, Mutex, RwLock};
+use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, RwLock};
 use crate::version::{State, Version};
 use crate::view::{Stage, Tables};
 use crate::wal::{self, Authors, Checkpoint, SpareWal, Survey, Wal};
@@ -350,6 +350,7 @@ impl Opening {
             snapshots: Arc::new(Snapshots::default()),
             queue: Mutex::new(Queue::default()),
             log: Mutex::new(log),
+            spare_ready: AtomicBool::new(false),
             maintenance: Mutex::new(Maintenance::new(self.manifest, self.state, wals)),
             progress: Progress::default(),
             health: Health::default(),

@@ -342,7 +342,7 @@ impl Engine {
                 self.counters.slowdowns_level_0.fetch_add(1, Ordering::Relaxed);
                 return self.wait_for_maintenance().map(|_| ());
             } else {
-                if active_len >= full_len / 2 {
+                if active_len >= full_len / 2 && !self.spare_ready.load(Ordering::Acquire) {
                     self.progress.want();
                 }
                 return Ok(());
@@ -389,6 +389,7 @@ impl Engine {
         }
         self.check_not_stopped()?;
         let (Some(spare), Some(wal)) = (log.spare.take(), log.wal.as_mut()) else { return Ok(false) };
+        self.spare_ready.store(false, Ordering::Release);
         // The new log says where this one ends, so nothing may be left in its buffer.
         wal.write().map_err(|error| self.stop(error))?;
         let (before, manifest) = (wal.end(), self.counters.manifest.load(Ordering::Acquire));
