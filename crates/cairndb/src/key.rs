@@ -22,6 +22,9 @@ use crate::sync::Arc;
 /// The place of a write in the order of all writes: from 1, rising, never given twice.
 pub type SeqNo = u64;
 
+/// No sequence number reaches this: an entry's tag in a block holds it beside its kind.
+pub(crate) const SEQ_LIMIT: SeqNo = 1 << 62;
+
 /// The longest user key, in bytes. FORMAT.md, "Entries".
 pub(crate) const KEY_LEN_MAX: usize = 65_535;
 

@@ -96,9 +96,9 @@ impl Memtable {
     pub(crate) fn insert(&self, entry: EntryRef<'_>) {
         if entry.kind == Kind::RangeDelete {
             let mut range_deletes = self.range_deletes.write();
-            Arc::make_mut(&mut range_deletes).insert(entry.key, entry.value, entry.seq);
+            let added = Arc::make_mut(&mut range_deletes).insert(entry.key, entry.value, entry.seq);
             self.has_range_deletes.store(true, Ordering::Release);
-            self.count(entry.data_len() + 128);
+            self.count(added as u64);
             return;
         }
         let mut tail = self.tail.lock();

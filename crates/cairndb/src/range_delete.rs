@@ -56,26 +56,26 @@ impl RangeDeletes {
 
     /// How many bytes of memory it takes, about.
     pub(crate) fn memory_len(&self) -> usize {
-        self.fragments.iter().map(|(start, f)| 96 + start.len() + f.end.len() + 8 * f.seqs.len()).sum()
+        self.iter().map(|f| fragment_len(f.start, f.end, f.seqs.len())).sum()
     }
 
-    /// Adds the range delete of `start..end` at `seq`.
-    pub(crate) fn insert(&mut self, start: &[u8], end: &[u8], seq: SeqNo) {
+    /// Adds the range delete of `start..end` at `seq`. Returns how many bytes of memory that takes, about: where many
+    /// overlap, each lies over many fragments.
+    pub(crate) fn insert(&mut self, start: &[u8], end: &[u8], seq: SeqNo) -> usize {
         if start >= end {
-            return;
+            return 0;
         }
-        self.split_at(start);
-        self.split_at(end);
+        let mut added = self.split_at(start) + self.split_at(end);
         let mut gaps = Vec::new();
         let mut covered_to = start.to_vec();
-        for (fragment_start, fragment) in
-            self.fragments.range_mut::<[u8], _>((Bound::Included(start), Bound::Excluded(end)))
-        {
+        let within = (Bound::Included(start), Bound::Excluded(end));
+        for (fragment_start, fragment) in self.fragments.range_mut::<[u8], _>(within) {
             if covered_to < *fragment_start {
                 gaps.push((covered_to, fragment_start.clone()));
             }
             if let Err(index) = fragment.seqs.binary_search_by(|other| seq.cmp(other)) {
                 fragment.seqs.insert(index, seq);
+                added += size_of::<SeqNo>();
             }
             covered_to = fragment.end.clone();
         }
@@ -83,8 +83,10 @@ impl RangeDeletes {
             gaps.push((covered_to, end.to_vec()));
         }
         for (start, end) in gaps {
+            added += fragment_len(&start, &end, 1);
             self.fragments.insert(start, Fragment { end, seqs: vec![seq] });
         }
+        added
     }
 
     /// The newest range delete over `key` among those that a reader at `seq` sees.
@@ -164,20 +166,24 @@ impl RangeDeletes {
         from.is_at_end().then_some(RangeDeletes { fragments })
     }
 
-    fn split_at(&mut self, key: &[u8]) {
+    fn split_at(&mut self, key: &[u8]) -> usize {
         let over = self
             .fragments
             .range_mut::<[u8], _>((Bound::Unbounded, Bound::Excluded(key)))
             .next_back()
             .filter(|(_, fragment)| fragment.end.as_slice() > key);
-        if let Some((_, fragment)) = over {
-            let rest = Fragment {
-                end: std::mem::replace(&mut fragment.end, key.to_vec()),
-                seqs: fragment.seqs.clone(),
-            };
-            self.fragments.insert(key.to_vec(), rest);
-        }
+        let Some((_, fragment)) = over else { return 0 };
+        let rest =
+            Fragment { end: std::mem::replace(&mut fragment.end, key.to_vec()), seqs: fragment.seqs.clone() };
+        let added = fragment_len(key, &rest.end, rest.seqs.len());
+        self.fragments.insert(key.to_vec(), rest);
+        added
     }
+}
+
+/// What a fragment takes in memory, its place in the map included, about.
+fn fragment_len(start: &[u8], end: &[u8], seq_count: usize) -> usize {
+    96 + start.len() + end.len() + size_of::<SeqNo>() * seq_count
 }
 
 #[cfg(test)]

@@ -52,8 +52,8 @@ pub(crate) struct SpareWal {
 }
 
 impl SpareWal {
-    /// Creates the next log above `last`, which becomes its number, with about `room` bytes laid down and synced, name
-    /// and bytes.
+    /// Creates the next log above `last`, which becomes its number, with about `room` bytes laid down and synced. Its name
+    /// is the caller's to sync.
     ///
     /// Errors: `Busy` where the storage has no file to give just now. A log that could not be laid down is removed, and
     /// its number is not tried again: it may hold bytes that no one can take back.
@@ -62,18 +62,15 @@ impl SpareWal {
             storage.create("wal.create", FileKind::Wal, *last).map_err(|e| create_error("a WAL", e))?;
         *last = number;
         let name = FileName { kind: FileKind::Wal, number };
-        SpareWal::lay_down(storage, RecordWriter::new(file, name, id), id, room).inspect_err(|_| {
+        SpareWal::lay_down(RecordWriter::new(file, name, id), id, room).inspect_err(|_| {
             // What cannot be removed now is found again by the next open.
             drop(storage.remove("wal.remove", name));
         })
     }
 
-    fn lay_down(storage: &dyn Storage, mut log: RecordWriter, id: u128, room: u64) -> Result<SpareWal> {
+    fn lay_down(mut log: RecordWriter, id: u128, room: u64) -> Result<SpareWal> {
         log.make_room(room.clamp(HEADER_LEN, ROOM_AHEAD_MAX), "wal.reserve")?;
         log.sync("wal.sync_spare")?;
-        storage
-            .sync_names("wal.sync_names")
-            .map_err(|e| Error::io(format_args!("syncing the name of {}", log.name), e))?;
         Ok(SpareWal { log, id })
     }
 

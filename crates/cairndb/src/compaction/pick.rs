@@ -147,13 +147,15 @@ pub(crate) fn settle(
     (Settled::Yes, task)
 }
 
-/// What is left to do until nothing is left above the last level, and nothing in it that nobody can see.
-pub(crate) fn everything(version: &Version, live: &Live) -> Option<Task> {
+/// What is left to do until nothing is left above the last level, and nothing in it that nobody can see, of what was
+/// written up to `seq`.
+pub(crate) fn everything(version: &Version, live: &Live, seq: SeqNo) -> Option<Task> {
     let last = version.last_level()?;
-    match (0..last).find(|level| !version.levels[*level].is_empty()) {
-        Some(0) => Some(from_level_0_to(version, first_level(version).min(last))),
+    if version.levels[0].iter().any(|table| table.meta.counts.seq_min <= seq) {
+        return Some(from_level_0_to(version, first_level(version)));
+    }
+    match (1..last).find(|level| !version.levels[*level].is_empty()) {
         Some(level) => Some(down(version, level, version.levels[level].first()?)),
-        None if last == 0 => Some(from_level_0_to(version, LAST)),
         None => stale(version, live, 0),
     }
 }

@@ -53,7 +53,6 @@ pub struct Keyspace {
 #[derive(Clone)]
 pub struct Snapshot {
     reader: Reader,
-    _hold: Arc<Hold>,
 }
 
 /// Reads of one keyspace, in the present or at a snapshot's moment. [`Db`], [`Keyspace`] and [`Snapshot`] all read
@@ -62,8 +61,17 @@ pub struct Snapshot {
 pub struct Reader {
     shared: Arc<Shared>,
     keyspace: u8,
-    /// A snapshot's sequence number and clock reading.
-    moment: Option<(SeqNo, u64)>,
+    /// `None` for the present.
+    moment: Option<Moment>,
+}
+
+/// A snapshot's sequence number and clock reading, and the hold on them, which goes with the last reader.
+#[derive(Clone)]
+struct Moment {
+    seq: SeqNo,
+    now_ms: u64,
+    #[expect(dead_code, reason = "held for its drop")]
+    hold: Arc<Hold>,
 }
 
 /// Where the WAL checkpoint was, and where it is.
@@ -152,9 +160,8 @@ impl Db {
         engine.check_open()?;
         let present = || (engine.visible.load(Ordering::Acquire), engine.clock.now_ms());
         let (id, seq, now_ms) = engine.snapshots.hold(present);
-        let hold = Arc::new(self.reader.hold(id));
-        let reader = Reader { moment: Some((seq, now_ms)), ..self.reader.clone() };
-        Ok(Snapshot { reader, _hold: hold })
+        let moment = Moment { seq, now_ms, hold: Arc::new(self.reader.hold(id)) };
+        Ok(Snapshot { reader: Reader { moment: Some(moment), ..self.reader.clone() } })
     }
 
     /// Moves what is in memory into tables on disk.
@@ -294,12 +301,12 @@ impl Deref for Keyspace {
 impl Snapshot {
     /// The last write that it sees.
     pub fn seq(&self) -> SeqNo {
-        self.reader.moment.map_or(0, |(seq, _)| seq)
+        self.reader.moment.as_ref().map_or(0, |moment| moment.seq)
     }
 
     /// The same moment of keyspace `n`.
     pub fn keyspace(&self, n: u8) -> Result<Snapshot> {
-        Ok(Snapshot { reader: self.reader.in_keyspace(n)?, _hold: Arc::clone(&self._hold) })
+        Ok(Snapshot { reader: self.reader.in_keyspace(n)? })
     }
 }
 
@@ -342,7 +349,7 @@ impl Reader {
         // Both ends read the same tables at the same moment, by the same reading of the clock.
         let moment = self.view().map(|view| (Arc::clone(view.tables()), view.seq()));
         let clock = Arc::clone(&self.shared.engine.clock);
-        let now_ms = self.moment.map_or_else(|| clock.now_ms(), |(_, now_ms)| now_ms);
+        let now_ms = self.moment.as_ref().map_or_else(|| clock.now_ms(), |moment| moment.now_ms);
         let range = stored.clone();
         let make = move || {
             let (tables, seq) = moment.clone()?;
@@ -377,9 +384,9 @@ impl Reader {
     }
 
     fn view(&self) -> Result<View> {
-        match self.moment {
+        match &self.moment {
             None => self.shared.engine.view(),
-            Some((seq, now_ms)) => self.shared.engine.view_at(seq, now_ms),
+            Some(moment) => self.shared.engine.view_at(moment.seq, moment.now_ms),
         }
     }
 

@@ -56,7 +56,9 @@ pub(super) struct Maintenance {
     idle_since: Option<SeqNo>,
     /// Where the log ended when an idle mark was last left.
     marked: Position,
-    compacts_everything: bool,
+    /// Somebody waits until everything up to this write is compacted; and how far that was last done.
+    compacts_to: Option<SeqNo>,
+    compacted_to: Option<SeqNo>,
 }
 
 /// A flush or a compaction that is under way.
@@ -81,7 +83,8 @@ impl Maintenance {
             wals,
             idle_since: None,
             marked: Position::default(),
-            compacts_everything: false,
+            compacts_to: None,
+            compacted_to: None,
         }
     }
 }
@@ -101,15 +104,16 @@ impl Engine {
     fn make_step(&self, otherwise: impl FnOnce(&Engine, &mut Maintenance) -> Result<bool>) -> Result<bool> {
         let mut maintenance = self.maintenance.lock();
         // Under the lock, which closing takes too: a step that comes later must not touch what is somebody else's now.
-        self.check_writable()?;
         let result = self
-            .step(&mut maintenance)
+            .check_writable()
+            .and_then(|()| self.step(&mut maintenance))
             .and_then(|more| if more { Ok(true) } else { otherwise(self, &mut maintenance) });
         drop(maintenance);
         if let Err(error @ Error::Corrupt { .. }) = &result {
             // Trying again will not help, and what was written since would rest on damage.
             self.stop(error.clone());
         }
+        // A step that could not be made is told too: somebody may be waiting for it.
         self.progress.note_step(result.as_ref().err().cloned());
         result
     }
@@ -134,25 +138,32 @@ impl Engine {
 
     /// Freezes the active memtable, making a log to go on to if there is none.
     fn freeze(&self) -> Result<()> {
-        self.make_spare(&mut self.maintenance.lock())?;
+        let mut maintenance = self.maintenance.lock();
+        // Under the lock, which closing takes too: no file may be made once the directory is somebody else's.
+        self.check_writable()?;
+        self.make_spare(&mut maintenance)?;
         self.try_freeze(&mut self.log.lock())?;
         Ok(())
     }
 
-    /// Flushes, and compacts until there is nothing left that nobody can see and nothing above the last level.
+    /// Flushes, and compacts until there is nothing left that nobody can see and nothing above the last level, of what was
+    /// written before the call.
     pub(super) fn compact(&self) -> Result<()> {
+        let seq = self.visible.load(Ordering::Acquire);
         self.flush()?;
-        self.maintenance.lock().compacts_everything = true;
+        // What was done before is done again: a snapshot may have gone since.
+        self.maintenance.lock().compacted_to = None;
         loop {
-            let stepped = self.maintain();
-            let mut maintenance = self.maintenance.lock();
-            if stepped.is_err() {
-                maintenance.compacts_everything = false;
+            {
+                let mut maintenance = self.maintenance.lock();
+                if maintenance.compacted_to.is_some_and(|compacted_to| compacted_to >= seq) {
+                    maintenance.compacted_to = None;
+                    return Ok(());
+                }
+                let wanted = maintenance.compacts_to.unwrap_or(0);
+                maintenance.compacts_to = Some(wanted.max(seq));
             }
-            stepped?;
-            if !maintenance.compacts_everything {
-                return Ok(());
-            }
+            self.maintain().inspect_err(|_| self.maintenance.lock().compacts_to = None)?;
         }
     }
 
@@ -262,9 +273,11 @@ impl Engine {
 
     fn due_task(&self, maintenance: &mut Maintenance, version: &Version) -> Option<Task> {
         let live = self.live();
-        if maintenance.compacts_everything {
-            let task = everything(version, &live);
-            maintenance.compacts_everything = task.is_some();
+        if let Some(seq) = maintenance.compacts_to {
+            let task = everything(version, &live, seq);
+            if task.is_none() {
+                maintenance.compacted_to = maintenance.compacts_to.take();
+            }
             return task;
         }
         due(version, self.shape(), &live)
@@ -295,7 +308,9 @@ impl Engine {
         };
         let spare = SpareWal::create(self.storage.as_ref(), &mut maintenance.state.last_wal, self.id, room)?;
         maintenance.wals.push(spare.number());
-        self.log.lock().spare = Some(spare);
+        self.sync_names().map_err(|error| self.stop(error))?;
+        let mut log = self.log.lock();
+        log.spare = Some(spare);
         self.spare_ready.store(true, Ordering::Release);
         Ok(true)
     }

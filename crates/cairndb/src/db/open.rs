@@ -100,8 +100,11 @@ pub(crate) fn open(storage: Arc<dyn Storage>, options: Options, read_only: bool)
             Opening::new(storage, options, &listing)
         }
     };
+    let begun =
+        opening.replay(read_only).and_then(|()| if read_only { Ok(()) } else { opening.begin_anew() });
+    begun.inspect_err(|_| opening.remove_begun())?;
     if !read_only {
-        opening.write_anew()?;
+        opening.write_manifest()?;
         opening.remove_rest(&listing);
     }
     opening.report.took_ms = (opening.options.clock)().saturating_sub(begun_ms);
@@ -138,6 +141,8 @@ struct Opening {
     /// The manifest that is the truth so far; 0 for none.
     chosen: u64,
     last_manifest: u64,
+    /// The last numbers of SSTables and WALs before this open made any.
+    stood: (u64, u64),
     state: State,
     survey: Survey,
     replayed: Replayed,
@@ -169,9 +174,7 @@ impl Opening {
         if !read_only {
             check_tables(storage.as_ref(), &state, listing, number)?;
         }
-        let mut opening = Opening::with(storage, options, listing, number, state, survey);
-        opening.replay(read_only)?;
-        Ok(opening)
+        Ok(Opening::with(storage, options, listing, number, state, survey))
     }
 
     fn with(
@@ -199,6 +202,7 @@ impl Opening {
         Opening {
             id: (options.ids)(),
             last_manifest: last(&listing.manifests, chosen),
+            stood: (state.last_sstable, state.last_wal),
             next_seq: survey.next_seq,
             storage,
             options,
@@ -216,6 +220,9 @@ impl Opening {
 
     /// Replays the logs; what does not fit a memtable goes to tables at once.
     fn replay(&mut self, read_only: bool) -> Result<()> {
+        if self.report.created {
+            return Ok(());
+        }
         let mut survey = std::mem::take(&mut self.survey);
         let storage = Arc::clone(&self.storage);
         let (full_len, mut seq) = (self.options.memtable_bytes(), self.state.checkpoint.seq);
@@ -265,8 +272,8 @@ impl Opening {
         Ok(TableWriter::new(file, number, self.id, self.chosen, base_seq, self.options.compression))
     }
 
-    /// Writes and syncs the log and the manifest of this incarnation.
-    fn write_anew(&mut self) -> Result<()> {
+    /// Writes and syncs the log of this incarnation, and tables of what is not to be left in older ones.
+    fn begin_anew(&mut self) -> Result<()> {
         let keeps_logs = self.survey.sealed && !self.replayed.flushed && self.survey.log_count() < LOGS_MAX;
         if !keeps_logs && !self.replayed.memtable.is_empty() {
             self.flush_replayed()?;
@@ -289,13 +296,31 @@ impl Opening {
         }
         self.state.clock_ms = self.clock.now_ms();
         self.wal = Some(wal);
-        storage
-            .sync_names("open.sync_names")
-            .map_err(|e| Error::unknown("syncing the names of new files", e))?;
+        storage.sync_names("open.sync_names").map_err(|e| Error::unknown("syncing the names of new files", e))
+    }
+
+    /// Writes and syncs the manifest of this incarnation. Once its base may be whole, what it names has to stand.
+    fn write_manifest(&mut self) -> Result<()> {
+        let storage = Arc::clone(&self.storage);
         let base = self.state.base();
-        self.manifest =
-            Some(Manifest::create(storage.as_ref(), self.last_manifest, self.chosen, self.id, &base)?);
+        let created = Manifest::create(storage.as_ref(), self.last_manifest, self.chosen, self.id, &base);
+        self.manifest = Some(created.inspect_err(|error| {
+            if matches!(error, Error::DiskFull { .. } | Error::Busy { .. }) {
+                self.remove_begun();
+            }
+        })?);
         Ok(())
+    }
+
+    /// After a failure: removes what this open has begun, so that the next one finds the room that this one found.
+    fn remove_begun(&self) {
+        let sstables = self.stood.0 + 1..=self.state.last_sstable;
+        let wals = self.stood.1 + 1..=self.state.last_wal;
+        let sstables = sstables.map(|number| FileName { kind: FileKind::SsTable, number });
+        for name in sstables.chain(wals.map(|number| FileName { kind: FileKind::Wal, number })) {
+            // What cannot be removed now is found again by the next open.
+            drop(self.storage.remove("open.remove", name));
+        }
     }
 
     /// Removes every file that the new manifest does not need.

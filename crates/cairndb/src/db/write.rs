@@ -199,10 +199,11 @@ impl Engine {
     fn take_followers(&self, own_len: usize) -> Vec<Arc<Waiter>> {
         let (mut queue, mut len, mut followers) = (self.queue.lock(), own_len, Vec::new());
         while let Some(waiter) = queue.waiting.front() {
-            len += waiter.request.batch.encoded_len();
-            if len > GROUP_LEN_MAX {
+            let with_it = len + waiter.request.batch.encoded_len();
+            if with_it > GROUP_LEN_MAX.min(self.options.memtable_bytes() as usize / 4) {
                 break;
             }
+            len = with_it;
             followers.extend(queue.waiting.pop_front());
         }
         queue.unpaced_len += len as u64;

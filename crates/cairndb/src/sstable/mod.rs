@@ -36,7 +36,7 @@ pub(crate) use verify::problems_of;
 pub(crate) use writer::TableWriter;
 
 use crate::coding::{Decoder, put_slice, put_varint};
-use crate::key::{EntryRef, Kind, SeqNo};
+use crate::key::{EntryRef, Kind, SEQ_LIMIT, SeqNo};
 use crate::range_delete::RangeDeletes;
 
 /// What is known of a table without opening it: what the manifest records.
@@ -84,9 +84,6 @@ pub(crate) struct TableCounts {
 /// No count or length in a table reaches this: so much fits no file, and products of two small numbers and a count
 /// stay in 64 bits.
 const COUNT_LIMIT: u64 = 1 << 48;
-
-/// No sequence number reaches this: an entry's tag holds it beside its kind.
-const SEQ_LIMIT: SeqNo = 1 << 62;
 
 impl TableCounts {
     pub(crate) const FIELDS: usize = 13;

@@ -292,6 +292,21 @@ impl TableCursor {
         self.block.as_ref().is_some_and(|block| block.entry().is_some())
     }
 
+    /// Whoever copies entries relies on the table's bounds. Bytes that pass their checksums may still break them.
+    fn check_bounds(&self) -> Result<()> {
+        let meta = &self.table.meta;
+        let within = |entry: EntryRef<'_>| {
+            meta.start.as_slice() <= entry.key
+                && entry.key < meta.end.as_slice()
+                && (meta.counts.seq_min..=meta.counts.seq_max).contains(&entry.seq)
+        };
+        if !self.keep && self.entry().is_some_and(|entry| !within(entry)) {
+            let offset = self.block.as_ref().map_or(0, |block| block.block().offset());
+            return Err(self.table.corrupt(offset, "an entry lies outside the table's bounds"));
+        }
+        Ok(())
+    }
+
     /// From a block's end, on to the next block that has an entry.
     fn next_block(&mut self) -> Result<()> {
         while !self.stands() && self.block.is_some() {
@@ -301,7 +316,7 @@ impl TableCursor {
                 block.seek_first()?;
             }
         }
-        Ok(())
+        self.check_bounds()
     }
 
     fn prev_block(&mut self) -> Result<()> {

@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 
 use super::LEVEL_COUNT;
 use crate::coding::{Decoder, put_varint};
+use crate::key::SEQ_LIMIT;
 use crate::sstable::TableMeta;
 use crate::wal::Checkpoint;
 
@@ -130,7 +131,7 @@ impl State {
 
     /// Whether a database can be in this state: recovery has somewhere to begin, and the levels below 0 are runs.
     pub(crate) fn is_sane(&self) -> bool {
-        let begins = self.checkpoint.wal > 0 && self.checkpoint.seq > 0;
+        let begins = self.checkpoint.wal > 0 && (1..SEQ_LIMIT).contains(&self.checkpoint.seq);
         let mut stretches: Vec<_> = self
             .tables
             .values()

@@ -1,11 +1,11 @@
-//! Every verb once, in memory.
+//! Every verb once, and promises that need no crash to be tried.
 
 use std::sync::Arc;
 
 use cairndb::storage::Memory;
 use cairndb::{Batch, Condition, Db, Outcome};
 
-use crate::common::{TINY, options};
+use crate::common::{TINY, contents, open, options};
 
 #[test]
 fn verbs() {
@@ -52,4 +52,70 @@ fn many_keys_through_every_level() {
     assert_eq!(db.scan(..).count(), 20_000);
     db.compact().unwrap();
     assert_eq!(db.scan(..).count(), 20_000);
+}
+
+#[test]
+fn a_reader_that_outlives_its_snapshot_still_sees_its_moment() {
+    let db = open(&Memory::default(), 1);
+    db.put("k", "1").unwrap();
+    let snapshot = db.snapshot().unwrap();
+    let reader = cairndb::Reader::clone(&snapshot);
+    drop(snapshot);
+    db.put("k", "2").unwrap();
+    db.compact().unwrap();
+    assert_eq!(reader.get("k").unwrap().unwrap(), "1");
+    drop(reader);
+    db.compact().unwrap();
+    assert_eq!(db.stats().levels[6].entries, 1);
+}
+
+#[test]
+fn many_overlapping_range_deletes_are_counted_and_flushed() {
+    let db = open(&Memory::default(), 1);
+    for key in 0..2000_u32 {
+        db.put(key.to_be_bytes(), "v").unwrap();
+    }
+    let mut largest = 0;
+    for key in (0..1500_u32).rev() {
+        db.delete_range(key.to_be_bytes()..1800_u32.to_be_bytes()).unwrap();
+        largest = largest.max(db.stats().memtable_bytes);
+    }
+    assert_eq!(contents(&db).len(), 200);
+    assert!(db.stats().flushes > 2 && largest < TINY, "{largest}");
+    db.compact().unwrap();
+    assert_eq!(contents(&db).len(), 200);
+}
+
+#[test]
+fn compact_ends_while_others_write() {
+    let db = open(&Memory::default(), 1);
+    let ended = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for key in 0_u32.. {
+                db.put((key % 3000).to_be_bytes(), [7; 100]).unwrap();
+                if ended.load(std::sync::atomic::Ordering::Relaxed) {
+                    break;
+                }
+            }
+        });
+        for _ in 0..5 {
+            db.compact().unwrap();
+        }
+        ended.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
+    assert!(db.verify().unwrap().ok());
+}
+
+#[test]
+fn approximate_len_is_near() {
+    let db = open(&Memory::default(), 1);
+    for key in 0..2000_u32 {
+        db.put(key.to_be_bytes(), [7; 100]).unwrap();
+    }
+    let all = db.approximate_len(..).unwrap();
+    let half = db.approximate_len(..1000_u32.to_be_bytes()).unwrap();
+    assert!((200_000..300_000).contains(&all), "{all}");
+    assert!((90_000..160_000).contains(&half), "{half}");
+    assert_eq!(db.approximate_len(5000_u32.to_be_bytes()..).unwrap(), 0);
 }
