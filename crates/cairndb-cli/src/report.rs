@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use cairndb::storage::{FileName, Native, Storage};
 use cairndb::{Check, Verification};
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::args::{self, Target};
 use crate::database::{self, Database};
@@ -60,13 +60,25 @@ pub(crate) fn stats(target: &Target, args: &args::Stats) -> Result<(), Failure> 
     let stats = Database::read(target)?.db.stats();
     let mut out = Output::new();
     if args.json {
-        let object: Map<String, Value> =
-            stats.rows().into_iter().map(|(name, figure)| (name.to_string(), Value::from(figure))).collect();
-        out.line(Value::Object(object))?;
+        out.line(stats_object(&stats))?;
     } else {
         out.line(stats.to_string().trim_end())?;
     }
     out.flush()
+}
+
+/// The figures by name, the levels as a list, and what went wrong, or null.
+fn stats_object(stats: &cairndb::Stats) -> Value {
+    let rows = stats.rows().into_iter().map(|(name, figure)| (name.to_string(), Value::from(figure)));
+    let mut object: Map<String, Value> = rows.collect();
+    let level = |level: &cairndb::LevelStats| {
+        let cairndb::LevelStats { tables, entries, deletes, bytes, .. } = *level;
+        json!({ "tables": tables, "entries": entries, "deletes": deletes, "bytes": bytes })
+    };
+    object.insert("levels".into(), stats.levels.iter().map(level).collect());
+    object.insert("stopped".into(), stats.stopped.clone().into());
+    object.insert("maintenance_error".into(), stats.maintenance_error.clone().into());
+    Value::Object(object)
 }
 
 pub(crate) fn inspect(args: &args::Inspect) -> Result<(), Failure> {

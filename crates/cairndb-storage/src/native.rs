@@ -294,13 +294,13 @@ fn holds_database(path: &Path) -> io::Result<bool> {
         let text = format!("{}: a file, not a directory", path.display());
         return Err(io::Error::new(io::ErrorKind::NotADirectory, text));
     }
-    let (mut database, mut lock, mut stranger) = (false, false, None::<OsString>);
+    let (mut database, mut stranger) = (false, None::<OsString>);
     for entry in fs::read_dir(path).map_err(|error| at(path, error))? {
         let name = entry.map_err(|error| at(path, error))?.file_name();
         if name == NEVER_OURS {
             return Err(not_a_database(path, &name));
         } else if name == LOCK {
-            lock = true;
+            // Others lock by a file of that name too.
         } else if name.to_str().is_some_and(|text| text.parse::<FileName>().is_ok()) {
             database = true;
         } else if stranger.as_ref().is_none_or(|other| name < *other) {
@@ -309,7 +309,7 @@ fn holds_database(path: &Path) -> io::Result<bool> {
         }
     }
     match stranger {
-        Some(name) if !database && !lock => Err(not_a_database(path, &name)),
+        Some(name) if !database => Err(not_a_database(path, &name)),
         _ => Ok(database),
     }
 }

@@ -46,8 +46,8 @@ pub use cairndb_storage as storage;
 pub use batch::Batch;
 pub use check::{Check, Verification, verify};
 pub use db::{
-    BackupMode, BackupReport, CheckpointMove, Condition, Db, Keyspace, Outcome, Reader, RecoveryReport,
-    ReplayCheckpoint, ReplayReport, Snapshot, Stats,
+    BackupMode, BackupReport, CheckpointMove, Condition, Db, Keyspace, LevelStats, Outcome, Reader,
+    RecoveryReport, ReplayCheckpoint, ReplayReport, Snapshot, Stats,
 };
 pub use error::{Error, Result};
 pub use inspect::inspect;

@@ -24,7 +24,7 @@ pub use backup::{BackupMode, BackupReport};
 pub use handle::{CheckpointMove, Db, Keyspace, Reader, Snapshot};
 pub use open::RecoveryReport;
 pub use replay::{ReplayCheckpoint, ReplayReport};
-pub use stats::Stats;
+pub use stats::{LevelStats, Stats};
 pub use write::{Condition, Outcome};
 
 use cairndb_storage::{Lock, Storage};

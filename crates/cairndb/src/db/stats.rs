@@ -27,69 +27,85 @@ pub(super) struct Counters {
     pub(super) manifest: AtomicU64,
 }
 
-/// What a database holds and has done since it was opened. Fields end in their unit; those that end in none count
-/// things.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Stats {
+/// Makes [`Stats`] and its list by name from one list of numbers.
+macro_rules! stats {
+    ($($(#[$doc:meta])* $number:ident,)*) => {
+        /// What a database holds and has done since it was opened. Fields end in their unit; those that end in none
+        /// count things.
+        #[derive(Clone, Debug, Default, PartialEq, Eq)]
+        #[non_exhaustive]
+        pub struct Stats {
+            /// Tables by level.
+            pub levels: Vec<LevelStats>,
+            /// Why writing stopped, if it did.
+            pub stopped: Option<String>,
+            /// Why the last step of maintenance failed, if it did.
+            pub maintenance_error: Option<String>,
+            $($(#[$doc])* pub $number: u64,)*
+        }
+
+        impl Stats {
+            /// The numbers by name, for programs. Names do not change; new ones may come.
+            pub fn rows(&self) -> Vec<(&'static str, u64)> {
+                vec![$((stringify!($number), self.$number)),*]
+            }
+        }
+    };
+}
+
+stats! {
     /// The last visible write.
-    pub seq: u64,
-    /// Tables by level, and the length of their files.
-    pub levels: Vec<LevelStats>,
+    seq,
     /// What tables take on disk.
-    pub disk_bytes: u64,
+    disk_bytes,
     /// Memory that memtables take.
-    pub memtable_bytes: u64,
+    memtable_bytes,
     /// Entries in memtables.
-    pub memtable_entries: u64,
+    memtable_entries,
     /// Memory that cached blocks, indexes and filters take.
-    pub cache_bytes: u64,
+    cache_bytes,
     /// What memtables and cache together may take.
-    pub memory_budget_bytes: u64,
+    memory_budget_bytes,
     /// Reads that the cache could answer.
-    pub cache_hits: u64,
+    cache_hits,
     /// Reads that it could not.
-    pub cache_misses: u64,
+    cache_misses,
     /// Batches written.
-    pub writes: u64,
+    writes,
     /// Entries written.
-    pub entries_written: u64,
+    entries_written,
     /// Bytes of those, as they stand in the log.
-    pub bytes_written: u64,
+    bytes_written,
     /// Groups in which they were committed.
-    pub groups: u64,
+    groups,
     /// Groups that were synced.
-    pub wal_syncs: u64,
+    wal_syncs,
     /// The first WAL that recovery needs.
-    pub checkpoint_wal: u64,
+    checkpoint_wal,
     /// The first sequence number in it.
-    pub checkpoint_seq: u64,
+    checkpoint_seq,
     /// Memtables flushed.
-    pub flushes: u64,
+    flushes,
     /// Compactions finished.
-    pub compactions: u64,
+    compactions,
     /// Bytes that flushes and compactions have written.
-    pub table_bytes_written: u64,
+    table_bytes_written,
     /// Times a writer waited because both memtables were full.
-    pub stalls_memory: u64,
+    stalls_memory,
     /// Times a writer waited because level 0 had too many runs.
-    pub stalls_level_0: u64,
+    stalls_level_0,
     /// Times a writer waited for one step because level 0 had many runs.
-    pub slowdowns_level_0: u64,
+    slowdowns_level_0,
     /// Files that could not be removed.
-    pub removes_failed: u64,
+    removes_failed,
     /// Snapshots held.
-    pub snapshots: u64,
+    snapshots,
     /// Scans and cursors open.
-    pub iterators: u64,
+    iterators,
     /// How long the oldest of them has been held.
-    pub oldest_reader_ms: u64,
+    oldest_reader_ms,
     /// Bytes of tables that only long readers still hold.
-    pub pinned_bytes: u64,
-    /// Why writing stopped, if it did.
-    pub stopped: Option<String>,
-    /// Why the last step of maintenance failed, if it did.
-    pub maintenance_error: Option<String>,
+    pinned_bytes,
 }
 
 /// What one level holds.
@@ -155,41 +171,6 @@ impl Engine {
             stopped: self.health.cause.lock().as_ref().map(ToString::to_string),
             maintenance_error: self.progress.state.lock().error.as_ref().map(ToString::to_string),
         }
-    }
-}
-
-impl Stats {
-    /// The numbers by name, for programs. Names do not change; new ones may come.
-    pub fn rows(&self) -> Vec<(&'static str, u64)> {
-        vec![
-            ("seq", self.seq),
-            ("tables", self.levels.iter().map(|level| level.tables).sum()),
-            ("disk_bytes", self.disk_bytes),
-            ("memory_budget_bytes", self.memory_budget_bytes),
-            ("memtable_bytes", self.memtable_bytes),
-            ("memtable_entries", self.memtable_entries),
-            ("cache_bytes", self.cache_bytes),
-            ("cache_hits", self.cache_hits),
-            ("cache_misses", self.cache_misses),
-            ("writes", self.writes),
-            ("entries_written", self.entries_written),
-            ("bytes_written", self.bytes_written),
-            ("groups", self.groups),
-            ("wal_syncs", self.wal_syncs),
-            ("checkpoint_wal", self.checkpoint_wal),
-            ("checkpoint_seq", self.checkpoint_seq),
-            ("flushes", self.flushes),
-            ("compactions", self.compactions),
-            ("table_bytes_written", self.table_bytes_written),
-            ("stalls_memory", self.stalls_memory),
-            ("stalls_level_0", self.stalls_level_0),
-            ("slowdowns_level_0", self.slowdowns_level_0),
-            ("removes_failed", self.removes_failed),
-            ("snapshots", self.snapshots),
-            ("iterators", self.iterators),
-            ("oldest_reader_ms", self.oldest_reader_ms),
-            ("pinned_bytes", self.pinned_bytes),
-        ]
     }
 }
 

@@ -228,6 +228,3 @@ impl TableMeta {
         self.start.as_slice() < end && start < self.end.as_slice()
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -335,6 +335,33 @@ fn a_disk_that_is_full_at_the_open_is_named() {
     require_exactly(&db, 100);
 }
 
+/// An open that failed for want of room left its half-written table behind, and the next one found less room than the
+/// one before, until none was left.
+#[test]
+fn an_open_that_fails_leaves_no_file_behind() {
+    let disk = Faulty::default();
+    let db = common::open(&disk, 1);
+    for number in 0..60 {
+        db.put(key(number), value(number, 0)).unwrap();
+    }
+    let disk = disk.kill();
+    drop(db);
+    let (used, mut failed) = (disk.used_bytes(), 0);
+    for more in (0..40_000).step_by(500) {
+        disk.set_capacity(Some(used + more));
+        match Db::open_with(Arc::new(disk.clone()), common::options(common::TINY, 100 + more)) {
+            Ok(db) => {
+                require_exactly(&db, 60);
+                break;
+            }
+            Err(Error::DiskFull { .. }) => failed += 1,
+            Err(error) => panic!("{error:?}"),
+        }
+        assert_eq!(disk.used_bytes(), used, "with {more} bytes of room");
+    }
+    assert!(failed > 3, "{failed} opens failed");
+}
+
 #[test]
 fn a_failed_append_or_sync_of_the_log_stops_writing_and_reads_go_on() {
     for operation in [Operation::Append, Operation::Sync] {
