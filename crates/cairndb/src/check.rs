@@ -6,10 +6,11 @@
 //! # Where it sits
 //! On everything but the host; `cairn verify` prints what it finds.
 
-use cairndb_storage::{FileKind, LockError, LockMode, Storage};
+use cairndb_storage::{FileKind, LockMode, Storage};
 
 use crate::db::Db;
 use crate::error::{Error, Result};
+use crate::files::{list_files, lock};
 use crate::manifest::{self, Recovered};
 use crate::sstable::{TableFiles, problems_of};
 use crate::sync::Arc;
@@ -77,11 +78,8 @@ impl Verification {
 /// Errors: `Locked`; `Invalid` if there is no database, or one of another format; `Io`. Damage is no error here: it is
 /// what the check is for.
 pub fn verify(storage: Arc<dyn Storage>) -> Result<Verification> {
-    let _lock = storage.lock("verify.lock", LockMode::Shared).map_err(|error| match error {
-        LockError::Held(holder) => Error::Locked { holder },
-        LockError::Io(error) => Error::io("locking the database", error),
-    })?;
-    let listed = storage.list("verify.list").map_err(|e| Error::io("listing the database's files", e))?;
+    let _lock = lock(storage.as_ref(), LockMode::Shared, "verify.lock")?;
+    let listed = list_files(storage.as_ref(), "verify.list")?;
     let numbers_of =
         |kind| listed.iter().filter(|name| name.kind == kind).map(|name| name.number).collect::<Vec<_>>();
     let mut verification = Verification::default();

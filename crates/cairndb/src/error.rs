@@ -92,16 +92,6 @@ impl Error {
     }
 }
 
-/// The storage has refused to create a file: for now, if it has no spare.
-pub(crate) fn create_error(what: &str, source: io::Error) -> Error {
-    match source.kind() {
-        io::ErrorKind::WouldBlock => {
-            Error::Busy { what: format!("the storage has no spare file for {what}") }
-        }
-        _ => Error::io(format_args!("creating {what}"), source),
-    }
-}
-
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

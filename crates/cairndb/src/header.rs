@@ -20,6 +20,7 @@ use cairndb_storage::{File, FileKind, FileName, Site};
 
 use crate::coding::{Decoder, Place};
 use crate::error::{Error, Result};
+use crate::files::read_at;
 
 /// The length of a header, in bytes. FORMAT.md, "Constants".
 pub(crate) const HEADER_LEN: u64 = 80;
@@ -85,8 +86,7 @@ impl Header {
     /// Errors: `Corrupt`; `Invalid` for a format or a feature that this build does not know.
     pub(crate) fn read(file: &dyn File, name: FileName, site: Site) -> Result<Header> {
         let mut bytes = [0; HEADER_LEN as usize];
-        let len =
-            file.read_at(site, 0, &mut bytes).map_err(|e| Error::io(format_args!("reading {name}"), e))?;
+        let len = read_at(file, name, 0, &mut bytes, site)?;
         Header::decode(&bytes[..len], name)
     }
 

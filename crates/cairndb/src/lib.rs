@@ -15,6 +15,7 @@
 
 mod sync;
 mod error;
+mod files;
 mod key;
 mod coding;
 mod options;

@@ -19,7 +19,8 @@
 
 use cairndb_storage::{FileKind, FileName, Storage};
 
-use crate::error::{Error, Result, create_error};
+use crate::error::{Error, Result};
+use crate::files::{create_file, open_file, sync_names};
 use crate::header::{HEADER_LEN, Header};
 use crate::record::{Found, Position, RecordKind, RecordReader, RecordWriter, encode_record};
 use crate::version::{Edit, State};
@@ -45,9 +46,7 @@ impl Manifest {
         id: u128,
         base: &Edit,
     ) -> Result<Manifest> {
-        let (number, file) = storage
-            .create("manifest.create", FileKind::Manifest, above)
-            .map_err(|e| create_error("a manifest", e))?;
+        let (number, file) = create_file(storage, FileKind::Manifest, above, "manifest.create")?;
         let name = FileName { kind: FileKind::Manifest, number };
         let mut log = RecordWriter::new(file, name, id);
         let header = Header { name, features: 0, manifest: current, id, own: [0; 3] };
@@ -61,9 +60,7 @@ impl Manifest {
         })?;
         manifest.base_end = manifest.log.end;
         // Even a full disk leaves unknown here whether the new one will be found: nobody may go on with the old one.
-        storage
-            .sync_names("manifest.sync_names")
-            .map_err(|e| Error::unknown(format_args!("syncing the name of {name}"), e))?;
+        sync_names(storage, "manifest.sync_names")?;
         Ok(manifest)
     }
 
@@ -128,8 +125,7 @@ pub(crate) fn damage(storage: &dyn Storage, numbers: &[u64]) -> Option<Error> {
 }
 
 fn read(storage: &dyn Storage, name: FileName) -> Result<Option<Recovered>> {
-    let file =
-        storage.open("manifest.open", name).map_err(|e| Error::io(format_args!("opening {name}"), e))?;
+    let file = open_file(storage, name, "manifest.open")?;
     let header = match Header::read(file.as_ref(), name, "manifest.header") {
         Ok(header) => header,
         Err(Error::Corrupt { .. }) => return Ok(None),

@@ -28,6 +28,7 @@ use cairndb_storage::{File, FileName, Site};
 
 use crate::coding::{Decoder, Place};
 use crate::error::{Error, Result};
+use crate::files::{len_of, read_at, sync_file};
 use crate::header::{HEADER_LEN, Header};
 use crate::sync::Arc;
 
@@ -172,11 +173,6 @@ impl RecordWriter {
     }
 }
 
-/// Syncs `file`, which goes under `name`.
-pub(crate) fn sync_file(file: &dyn File, name: FileName, site: Site) -> Result<()> {
-    file.sync(site).map_err(|e| Error::unknown(format_args!("syncing {name}"), e))
-}
-
 /// A record as it was found.
 #[derive(Debug)]
 pub(crate) struct Record<'a> {
@@ -222,8 +218,7 @@ impl RecordReader {
     /// Reads the records behind the header of `file`.
     pub(crate) fn new(file: Arc<dyn File>, header: &Header, site: Site) -> Result<RecordReader> {
         let name = header.name;
-        let file_len =
-            file.len(site).map_err(|e| Error::io(format_args!("asking for the length of {name}"), e))?;
+        let file_len = len_of(file.as_ref(), name, site)?;
         let (place, window) = (header.place(), Vec::new());
         Ok(RecordReader { file, name, place, site, file_len, offset: HEADER_LEN, window, window_start: 0 })
     }
@@ -300,11 +295,7 @@ impl RecordReader {
             let wanted = (len.max(READ_AHEAD_LEN) as u64).min(self.file_len - offset) as usize;
             self.window.resize(wanted, 0);
             self.window_start = offset;
-            let name = self.name;
-            let read = self
-                .file
-                .read_at(self.site, offset, &mut self.window)
-                .map_err(|e| Error::io(format_args!("reading {name} at offset {offset}"), e))?;
+            let read = read_at(self.file.as_ref(), self.name, offset, &mut self.window, self.site)?;
             self.window.truncate(read);
             if read < len {
                 return Ok(None);

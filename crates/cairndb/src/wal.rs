@@ -24,7 +24,8 @@
 use cairndb_storage::{File, FileKind, FileName, Storage};
 
 use crate::batch::{decode_batch, encode_batch_header};
-use crate::error::{Error, Result, create_error};
+use crate::error::{Error, Result};
+use crate::files::{create_file, open_file, read_at};
 use crate::header::{HEADER_LEN, Header};
 use crate::key::{EntryRef, SeqNo};
 use crate::record::{Found, Position, RecordKind, RecordReader, RecordWriter, encode_record, record_len};
@@ -58,8 +59,7 @@ impl SpareWal {
     /// Errors: `Busy` where the storage has no file to give just now. A log that could not be laid down is removed, and
     /// its number is not tried again: it may hold bytes that no one can take back.
     pub(crate) fn create(storage: &dyn Storage, last: &mut u64, id: u128, room: u64) -> Result<SpareWal> {
-        let (number, file) =
-            storage.create("wal.create", FileKind::Wal, *last).map_err(|e| create_error("a WAL", e))?;
+        let (number, file) = create_file(storage, FileKind::Wal, *last, "wal.create")?;
         *last = number;
         let name = FileName { kind: FileKind::Wal, number };
         SpareWal::lay_down(RecordWriter::new(file, name, id), id, room).inspect_err(|_| {
@@ -302,8 +302,7 @@ fn begun_logs(
     let mut begun: Vec<(Header, Arc<dyn File>)> = Vec::new();
     for number in numbers.iter().copied().filter(|number| *number >= checkpoint.wal) {
         let name = FileName { kind: FileKind::Wal, number };
-        let file =
-            storage.open("wal.open", name).map_err(|e| Error::io(format_args!("opening {name}"), e))?;
+        let file = open_file(storage, name, "wal.open")?;
         let header = match Header::read(file.as_ref(), name, "wal.header") {
             Ok(header) => header,
             Err(error @ Error::Corrupt { .. }) if number != checkpoint.wal => {
@@ -443,9 +442,7 @@ fn written_len(file: &dyn File, name: FileName, from: u64) -> Result<u64> {
     let mut buffer = vec![0; 64 << 10];
     let (mut offset, mut written) = (from, 0);
     loop {
-        let read = file
-            .read_at("wal.read", offset, &mut buffer)
-            .map_err(|e| Error::io(format_args!("reading {name} at offset {offset}"), e))?;
+        let read = read_at(file, name, offset, &mut buffer, "wal.read")?;
         if read == 0 {
             return Ok(written);
         }
@@ -464,8 +461,7 @@ pub(crate) fn replay(
 ) -> Result<()> {
     for log in &survey.logs {
         let name = log.header.name;
-        let file =
-            storage.open("wal.open", name).map_err(|e| Error::io(format_args!("opening {name}"), e))?;
+        let file = open_file(storage, name, "wal.open")?;
         let mut reader = RecordReader::new(file, &log.header, "wal.read")?;
         while reader.offset() < log.end {
             let record = match reader.next()? {

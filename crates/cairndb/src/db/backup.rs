@@ -8,14 +8,15 @@
 //! The log could be copied instead of flushed, but its checksums are bound to the incarnation that wrote it: it would
 //! have to be written anew, record by record, to come to the same.
 
-use cairndb_storage::{LockError, LockMode, Storage};
+use cairndb_storage::{LockMode, Storage};
 
 use super::Engine;
 use super::write::Log;
 use crate::error::{Error, Result};
+use crate::files::{list_files, lock, sync_file};
 use crate::key::SeqNo;
 use crate::manifest::Manifest;
-use crate::record::{Position, RecordKind, sync_file};
+use crate::record::{Position, RecordKind};
 use crate::sstable::Table;
 use crate::sync::{Arc, Ordering};
 use crate::version::State;
@@ -52,11 +53,8 @@ pub struct BackupReport {
 impl Engine {
     /// Writes a backup into `to`, which must be empty.
     pub(super) fn backup(&self, to: &dyn Storage, how: BackupMode) -> Result<BackupReport> {
-        let _lock = to.lock("backup.lock", LockMode::Exclusive).map_err(|error| match error {
-            LockError::Held(holder) => Error::Locked { holder },
-            LockError::Io(error) => Error::io("locking the backup", error),
-        })?;
-        let listed = to.list("backup.list").map_err(|e| Error::io("listing the backup's files", e))?;
+        let _lock = lock(to, LockMode::Exclusive, "backup.lock")?;
+        let listed = list_files(to, "backup.list")?;
         if let Some(name) = listed.first() {
             return Err(Error::invalid(format_args!("the backup's place is not empty: it holds {name}")));
         }

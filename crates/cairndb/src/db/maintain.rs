@@ -17,12 +17,13 @@ use cairndb_storage::{FileKind, FileName};
 use super::Engine;
 use crate::compaction::{Outside, Run, Settled, Shape, Task, Waiting, due, everything, settle};
 use crate::cursor::Cursor;
-use crate::error::{Error, Result, create_error};
+use crate::error::{Error, Result};
+use crate::files::{create_file, sync_file, sync_names};
 use crate::key::SeqNo;
 use crate::manifest::Manifest;
 use crate::memtable::MemtableCursor;
 use crate::range_delete::RangeDeletes;
-use crate::record::{Position, RecordKind, sync_file};
+use crate::record::{Position, RecordKind};
 use crate::snapshot::Live;
 use crate::sstable::{Table, TableCursor, TableMeta, TableWriter};
 use crate::sync::{Arc, Ordering};
@@ -308,7 +309,7 @@ impl Engine {
         };
         let spare = SpareWal::create(self.storage.as_ref(), &mut maintenance.state.last_wal, self.id, room)?;
         maintenance.wals.push(spare.number());
-        self.sync_names().map_err(|error| self.stop(error))?;
+        sync_names(self.storage.as_ref(), "names.sync").map_err(|error| self.stop(error))?;
         let mut log = self.log.lock();
         log.spare = Some(spare);
         self.spare_ready.store(true, Ordering::Release);
@@ -410,10 +411,7 @@ impl Engine {
 
     fn create_table(&self, maintenance: &mut Maintenance, base_seq: SeqNo) -> Result<TableWriter> {
         let above = maintenance.state.last_sstable;
-        let (number, file) = self
-            .storage
-            .create("sstable.create", FileKind::SsTable, above)
-            .map_err(|e| create_error("an SSTable", e))?;
+        let (number, file) = create_file(self.storage.as_ref(), FileKind::SsTable, above, "sstable.create")?;
         maintenance.state.last_sstable = number;
         let manifest = maintenance.manifest.as_ref().map_or(0, Manifest::number);
         Ok(TableWriter::new(file, number, self.id, manifest, base_seq, self.options.compression))
@@ -437,16 +435,12 @@ impl Engine {
 
     /// Records an edit, with the clock and the last numbers; names are synced first (promise 5).
     fn record(&self, maintenance: &mut Maintenance, edit: &Edit) -> Result<()> {
-        self.sync_names()?;
+        sync_names(self.storage.as_ref(), "names.sync")?;
         let last_numbers = Some((maintenance.state.last_sstable, maintenance.state.last_wal));
         let edit = Edit { clock_ms: Some(self.clock.now_ms()), last_numbers, ..edit.clone() };
         maintenance.manifest.as_mut().ok_or(Error::ReadOnly)?.record(&edit)?;
         maintenance.state.apply(&edit).expect("an edit of this version fits it");
         Ok(())
-    }
-
-    fn sync_names(&self) -> Result<()> {
-        self.storage.sync_names("names.sync").map_err(|e| Error::unknown("syncing the names of new files", e))
     }
 
     /// Shows readers what the edit has changed, and dooms what it has dropped.

@@ -12,7 +12,7 @@
 //! Crash, at any point: before the new manifest is whole the old one still is, and everything it names still stands; the
 //! next open does the same again.
 
-use cairndb_storage::{File, FileKind, FileName, Lock, LockError, LockMode, Storage};
+use cairndb_storage::{File, FileKind, FileName, Lock, LockMode, Storage};
 
 use super::maintain::Maintenance;
 use super::stats::Counters;
@@ -21,7 +21,8 @@ use super::{Engine, Health, Progress};
 use crate::clock::MonotonicClock;
 use crate::compaction::{Outside, Run};
 use crate::cursor::Cursor;
-use crate::error::{Error, Result, create_error};
+use crate::error::{Error, Result};
+use crate::files::{create_file, len_of, list_files, lock, open_file, sync_file, sync_names};
 use crate::header::Header;
 use crate::key::SeqNo;
 use crate::manifest::{self, Manifest, Recovered};
@@ -86,7 +87,8 @@ struct Replayed {
 pub(crate) fn open(storage: Arc<dyn Storage>, options: Options, read_only: bool) -> Result<Engine> {
     options.check()?;
     let begun_ms = (options.clock)();
-    let lock = lock(storage.as_ref(), read_only)?;
+    let mode = if read_only { LockMode::Shared } else { LockMode::Exclusive };
+    let lock = lock(storage.as_ref(), mode, "open.lock")?;
     let listing = list(storage.as_ref())?;
     let recovered = manifest::recover(storage.as_ref(), &listing.manifests)?;
     let mut opening = match recovered {
@@ -111,17 +113,9 @@ pub(crate) fn open(storage: Arc<dyn Storage>, options: Options, read_only: bool)
     Ok(opening.into_engine(lock, read_only))
 }
 
-fn lock(storage: &dyn Storage, read_only: bool) -> Result<Lock> {
-    let mode = if read_only { LockMode::Shared } else { LockMode::Exclusive };
-    storage.lock("open.lock", mode).map_err(|error| match error {
-        LockError::Held(holder) => Error::Locked { holder },
-        LockError::Io(error) => Error::io("locking the database", error),
-    })
-}
-
 fn list(storage: &dyn Storage) -> Result<Listing> {
     let mut listing = Listing::default();
-    for name in storage.list("open.list").map_err(|e| Error::io("listing the database's files", e))? {
+    for name in list_files(storage, "open.list")? {
         match name.kind {
             FileKind::Manifest => listing.manifests.push(name.number),
             FileKind::SsTable => listing.sstables.push(name.number),
@@ -263,10 +257,8 @@ impl Opening {
     }
 
     fn create_table(&mut self) -> Result<TableWriter> {
-        let (number, file) = self
-            .storage
-            .create("sstable.create", FileKind::SsTable, self.state.last_sstable)
-            .map_err(|e| create_error("an SSTable", e))?;
+        let last = self.state.last_sstable;
+        let (number, file) = create_file(self.storage.as_ref(), FileKind::SsTable, last, "sstable.create")?;
         self.state.last_sstable = number;
         let base_seq = self.state.checkpoint.seq;
         Ok(TableWriter::new(file, number, self.id, self.chosen, base_seq, self.options.compression))
@@ -285,7 +277,7 @@ impl Opening {
         let spare = SpareWal::create(storage.as_ref(), &mut self.state.last_wal, self.id, 0)?;
         let before = if self.report.created { Position::default() } else { self.survey.end };
         let wal = Wal::begin(spare, self.chosen, before, self.next_seq)?;
-        crate::record::sync_file(wal.file().as_ref(), wal.name(), "open.sync_wal")?;
+        sync_file(wal.file().as_ref(), wal.name(), "open.sync_wal")?;
         if keeps_logs {
             // This one too: were it to go missing, the older ones would look like the end of all writing.
             self.state.wals = self.survey.ids();
@@ -296,7 +288,7 @@ impl Opening {
         }
         self.state.clock_ms = self.clock.now_ms();
         self.wal = Some(wal);
-        storage.sync_names("open.sync_names").map_err(|e| Error::unknown("syncing the names of new files", e))
+        sync_names(storage.as_ref(), "open.sync_names")
     }
 
     /// Writes and syncs the manifest of this incarnation. Once its base may be whole, what it names has to stand.
@@ -391,7 +383,7 @@ fn check_nothing_was_promised(storage: &dyn Storage, listing: &Listing) -> Resul
     let sstables =
         listing.sstables.iter().map(|number| FileName { kind: FileKind::SsTable, number: *number });
     for name in wals.chain(sstables) {
-        let file = open_file(storage, name)?;
+        let file = open_file(storage, name, "open.open")?;
         match Header::read(file.as_ref(), name, "open.header") {
             // The first log is born under no manifest, and synced before there is one.
             Ok(header)
@@ -422,10 +414,8 @@ fn check_tables(storage: &dyn Storage, state: &State, listing: &Listing, manifes
         if listing.sstables.binary_search(number).is_err() {
             return Err(Error::corrupt(name, 0, "the manifest names this table, and it is not there"));
         }
-        let file = open_file(storage, name)?;
-        let len = file
-            .len("open.len")
-            .map_err(|e| Error::io(format_args!("asking for the length of {name}"), e))?;
+        let file = open_file(storage, name, "open.open")?;
+        let len = len_of(file.as_ref(), name, "open.len")?;
         if len != meta.len {
             let what = format!("the file is {len} bytes long, and the manifest says {}", meta.len);
             return Err(Error::corrupt(name, len.min(meta.len), what));
@@ -433,7 +423,7 @@ fn check_tables(storage: &dyn Storage, state: &State, listing: &Listing, manifes
     }
     for number in listing.sstables.iter().filter(|number| !state.tables.contains_key(number)) {
         let name = FileName { kind: FileKind::SsTable, number: *number };
-        if let Ok(header) = Header::read(open_file(storage, name)?.as_ref(), name, "open.header")
+        if let Ok(header) = Header::read(open_file(storage, name, "open.open")?.as_ref(), name, "open.header")
             && header.manifest > manifest
         {
             let what = format!("it was born under manifest {}, which is gone", header.manifest);
@@ -441,8 +431,4 @@ fn check_tables(storage: &dyn Storage, state: &State, listing: &Listing, manifes
         }
     }
     Ok(())
-}
-
-fn open_file(storage: &dyn Storage, name: FileName) -> Result<Arc<dyn File>> {
-    storage.open("open.open", name).map_err(|e| Error::io(format_args!("opening {name}"), e))
 }

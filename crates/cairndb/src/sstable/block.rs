@@ -21,6 +21,7 @@ use cairndb_storage::{File, FileName, Site};
 use crate::coding::{Decoder, Place, put_slice, put_varint, varint_len};
 use crate::cursor::Cursor;
 use crate::error::{Error, Result};
+use crate::files::read_at;
 use crate::key::{EntryRef, KEY_LEN_MAX, Kind, SeqNo, Value, compare};
 use crate::options::Compression;
 use crate::sync::Arc;
@@ -178,9 +179,7 @@ pub(crate) fn read_block(
         return Err(corrupt("a block of this length cannot be here"));
     }
     let mut bytes = vec![0; wanted];
-    let read = file
-        .read_at(site, handle.offset, &mut bytes)
-        .map_err(|e| Error::io(format_args!("reading {name} at offset {}", handle.offset), e))?;
+    let read = read_at(file, name, handle.offset, &mut bytes, site)?;
     if read < wanted {
         return Err(corrupt("the file ends inside a block"));
     }

@@ -13,6 +13,7 @@ use crate::cache::Cache;
 use crate::coding::{Decoder, Place};
 use crate::cursor::Cursor;
 use crate::error::{Error, Result};
+use crate::files::read_at;
 use crate::header::Header;
 use crate::key::{EntryRef, Kind, SeqNo, Value};
 use crate::range_delete::RangeDeletes;
@@ -175,9 +176,7 @@ impl Table {
             return Err(self.corrupt(0, "the table is shorter than its footer"));
         };
         let mut bytes = [0; FOOTER_LEN];
-        let read = file
-            .read_at("sstable.footer", offset, &mut bytes)
-            .map_err(|e| Error::io(format_args!("reading {} at offset {offset}", self.name()), e))?;
+        let read = read_at(file.as_ref(), self.name(), offset, &mut bytes, "sstable.footer")?;
         let footer = Footer::decode(&bytes[..read], header.place(), offset, self.name())?;
         if footer.hash != self.meta.hash || footer.counts != self.meta.counts {
             return Err(self.corrupt(offset, "the footer is not the one that the manifest recorded"));

@@ -9,6 +9,7 @@ use super::footer::FOOTER_LEN;
 use super::reader::{Table, decode_bounds};
 use crate::cursor::Cursor;
 use crate::error::{Error, Result};
+use crate::files::{len_of, read_at};
 use crate::key::{EntryRef, SeqNo, compare};
 
 /// How much of the file is read at once for its hash, in bytes.
@@ -38,8 +39,7 @@ fn verify(table: &Table, problems: &mut Vec<Error>) -> Result<()> {
     let name = table.name();
     let footer = table.footer()?;
     let file = table.file()?;
-    let len =
-        file.len("verify.len").map_err(|e| Error::io(format_args!("asking for the length of {name}"), e))?;
+    let len = len_of(file.as_ref(), name, "verify.len")?;
     if len != table.meta.len {
         let what = format!("the file is {len} bytes long, and the manifest says {}", table.meta.len);
         problems.push(Error::corrupt(name, len.min(table.meta.len), what));
@@ -75,9 +75,7 @@ fn check_hash(table: &Table) -> Result<()> {
     let (mut hasher, mut buffer, mut offset) = (Xxh3::new(), vec![0; READ_LEN], 0);
     while offset < end {
         let wanted = (end - offset).min(READ_LEN as u64) as usize;
-        let read = file
-            .read_at("verify.read", offset, &mut buffer[..wanted])
-            .map_err(|e| Error::io(format_args!("reading {name} at offset {offset}"), e))?;
+        let read = read_at(file.as_ref(), name, offset, &mut buffer[..wanted], "verify.read")?;
         if read == 0 {
             return Err(Error::corrupt(
                 name,

@@ -11,11 +11,11 @@ use super::filter::{Filter, hash_key};
 use super::footer::Footer;
 use super::{TableCounts, TableMeta};
 use crate::error::{Error, Result};
+use crate::files::sync_file;
 use crate::header::{FEATURE_LZ4, Header};
 use crate::key::{EntryRef, Kind, SeqNo, successor};
 use crate::options::Compression;
 use crate::range_delete::RangeDeletes;
-use crate::record::sync_file;
 use crate::sync::Arc;
 
 /// When a data block is full, in bytes: the page of the operating system's cache, and the roadmap's size.

@@ -1,0 +1,73 @@
+//! Files: calls on storage, with errors that say which file they were about.
+//!
+//! The operating system's error alone does not tell what was being done to what. Every other room reads, opens and
+//! syncs through these functions, so that the same failure always reads the same.
+//!
+//! # Where it sits
+//! On `error`; the only calls on storage that do not come through here are appends and reserves, whose failures mean
+//! something else to each caller.
+
+use cairndb_storage::{File, FileKind, FileName, Lock, LockError, LockMode, Site, Storage};
+
+use crate::error::{Error, Result};
+use crate::sync::Arc;
+
+pub(crate) fn open_file(storage: &dyn Storage, name: FileName, site: Site) -> Result<Arc<dyn File>> {
+    storage.open(site, name).map_err(|e| Error::io(format_args!("opening {name}"), e))
+}
+
+/// Creates the next file of this kind above `above`.
+///
+/// Errors: `Busy` if the storage has no spare just now; nothing was changed then.
+pub(crate) fn create_file(
+    storage: &dyn Storage,
+    kind: FileKind,
+    above: u64,
+    site: Site,
+) -> Result<(u64, Arc<dyn File>)> {
+    let what = kind.extension();
+    storage.create(site, kind, above).map_err(|e| match e.kind() {
+        std::io::ErrorKind::WouldBlock => {
+            Error::Busy { what: format!("the storage has no spare .{what} file") }
+        }
+        _ => Error::io(format_args!("creating a .{what} file"), e),
+    })
+}
+
+/// Reads from `offset` until `buf` is full or the file ends; how many bytes that was.
+pub(crate) fn read_at(
+    file: &dyn File,
+    name: FileName,
+    offset: u64,
+    buf: &mut [u8],
+    site: Site,
+) -> Result<usize> {
+    file.read_at(site, offset, buf)
+        .map_err(|e| Error::io(format_args!("reading {name} at offset {offset}"), e))
+}
+
+pub(crate) fn len_of(file: &dyn File, name: FileName, site: Site) -> Result<u64> {
+    file.len(site).map_err(|e| Error::io(format_args!("asking for the length of {name}"), e))
+}
+
+/// Makes the file's bytes survive power loss. After a failure they are unknown, for ever.
+pub(crate) fn sync_file(file: &dyn File, name: FileName, site: Site) -> Result<()> {
+    file.sync(site).map_err(|e| Error::unknown(format_args!("syncing {name}"), e))
+}
+
+/// Makes what was created and removed survive power loss.
+pub(crate) fn sync_names(storage: &dyn Storage, site: Site) -> Result<()> {
+    storage.sync_names(site).map_err(|e| Error::unknown("syncing the names of files", e))
+}
+
+pub(crate) fn list_files(storage: &dyn Storage, site: Site) -> Result<Vec<FileName>> {
+    storage.list(site).map_err(|e| Error::io("listing the database's files", e))
+}
+
+/// Errors: `Locked`, with the holder.
+pub(crate) fn lock(storage: &dyn Storage, mode: LockMode, site: Site) -> Result<Lock> {
+    storage.lock(site, mode).map_err(|error| match error {
+        LockError::Held(holder) => Error::Locked { holder },
+        LockError::Io(error) => Error::io("locking the database", error),
+    })
+}
