@@ -72,11 +72,12 @@ pub(crate) enum Waiting {
     RangeDeletes,
 }
 
-/// Whether nothing but waiting is left to do, or memory holds what should be on disk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Settled {
-    Yes,
-    No,
+/// What an idle database still has to do.
+pub(crate) enum Owed {
+    Nothing,
+    /// Memory holds what should be on disk.
+    Flush,
+    Compaction(Task),
 }
 
 impl Shape {
@@ -115,12 +116,7 @@ pub(crate) fn due(version: &Version, shape: Shape, live: &Live) -> Option<Task> 
 }
 
 /// What an idle database still has to do to keep promise 10. `waiting` is what is in memory.
-pub(crate) fn settle(
-    version: &Version,
-    shape: Shape,
-    live: &Live,
-    waiting: Waiting,
-) -> (Settled, Option<Task>) {
+pub(crate) fn owed(version: &Version, shape: Shape, live: &Live, waiting: Waiting) -> Owed {
     let last = version.last_level().filter(|last| *last > 0).unwrap_or(LAST);
     let last_bytes = version.level_bytes(last);
     let weights: Vec<u64> = (0..last).map(|level| upper_weight(version, level, last)).collect();
@@ -132,19 +128,18 @@ pub(crate) fn settle(
     };
     let allowed = (last_bytes / 100 * UPPER_PERCENT).max(shape.slack_bytes);
     if in_memory > 0 && in_memory + in_upper > allowed {
-        return (Settled::No, None);
+        return Owed::Flush;
     }
-    if in_upper <= allowed {
-        return (Settled::Yes, stale(version, live, STALE_PERMILLE));
-    }
-    let heaviest =
-        (0..last).filter(|level| !version.levels[*level].is_empty()).max_by_key(|level| weights[*level]);
-    let task = match heaviest {
-        Some(0) => Some(from_level_0_to(version, first_level(version).min(last))),
-        Some(level) => cheapest(version, level).map(|table| down(version, level, table)),
-        None => None,
+    let task = if in_upper <= allowed {
+        stale(version, live, STALE_PERMILLE)
+    } else {
+        let filled = (0..last).filter(|level| !version.levels[*level].is_empty());
+        filled.max_by_key(|level| weights[*level]).and_then(|heaviest| match heaviest {
+            0 => Some(from_level_0_to(version, first_level(version).min(last))),
+            level => cheapest(version, level).map(|table| down(version, level, table)),
+        })
     };
-    (Settled::Yes, task)
+    task.map_or(Owed::Nothing, Owed::Compaction)
 }
 
 /// What is left to do until nothing is left above the last level, and nothing in it that nobody can see, of what was

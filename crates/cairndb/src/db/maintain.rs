@@ -15,7 +15,7 @@
 use cairndb_storage::{FileKind, FileName};
 
 use super::Engine;
-use crate::compaction::{Outside, Run, Settled, Shape, Task, Waiting, due, everything, settle};
+use crate::compaction::{Outside, Owed, Run, Shape, Task, Waiting, due, everything, owed};
 use crate::cursor::Cursor;
 use crate::error::{Error, Result};
 use crate::files::{create_file, sync_file, sync_names};
@@ -244,14 +244,16 @@ impl Engine {
             true => Waiting::RangeDeletes,
             false => Waiting::Entries(memtable.entries()),
         };
-        let (settled, task) = settle(&current.version, self.shape(), &self.live(), waiting);
-        if settled == Settled::No {
-            self.make_spare(maintenance)?;
-            return self.try_freeze(&mut self.log.lock());
-        }
-        if let Some(task) = task {
-            maintenance.compaction = Some(self.compaction_job(task, &current.version)?);
-            return Ok(true);
+        match owed(&current.version, self.shape(), &self.live(), waiting) {
+            Owed::Flush => {
+                self.make_spare(maintenance)?;
+                return self.try_freeze(&mut self.log.lock());
+            }
+            Owed::Compaction(task) => {
+                maintenance.compaction = Some(self.compaction_job(task, &current.version)?);
+                return Ok(true);
+            }
+            Owed::Nothing => {}
         }
         self.leave_mark(maintenance)?;
         Ok(false)

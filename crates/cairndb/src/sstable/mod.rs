@@ -56,29 +56,54 @@ pub(crate) struct TableMeta {
     pub(crate) counts: TableCounts,
 }
 
-/// What a table holds, counted: the part of the footer that decisions are made from.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct TableCounts {
+/// Makes [`TableCounts`], and its fields in the order in which they stand on disk, from one list.
+macro_rules! table_counts {
+    ($($(#[$doc:meta])* $field:ident = $name:literal,)*) => {
+        /// What a table holds, counted: the part of the footer that decisions are made from.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+        pub(crate) struct TableCounts {
+            $($(#[$doc])* pub(crate) $field: u64,)*
+        }
+
+        impl TableCounts {
+            pub(crate) const FIELDS: usize = Self::NAMES.len();
+
+            /// The fields' names, for people.
+            pub(crate) const NAMES: &[&str] = &[$($name),*];
+
+            pub(crate) fn to_fields(self) -> [u64; Self::FIELDS] {
+                [$(self.$field),*]
+            }
+
+            pub(crate) fn from_fields(fields: [u64; Self::FIELDS]) -> TableCounts {
+                let [$($field),*] = fields;
+                TableCounts { $($field),* }
+            }
+        }
+    };
+}
+
+table_counts! {
     /// Entries in data blocks: puts and deletes.
-    pub(crate) entries: u64,
-    pub(crate) deletes: u64,
+    entries = "entries",
+    deletes = "deletes",
     /// Entries that are not the newest of their key in this table.
-    pub(crate) older: u64,
+    older = "older",
     /// Fragments of range deletes.
-    pub(crate) range_deletes: u64,
+    range_deletes = "range deletes",
     /// Puts with an expiry, and the first and last moment at which one expires, in ms since 1970.
-    pub(crate) expiring: u64,
-    pub(crate) expiry_min_ms: u64,
-    pub(crate) expiry_max_ms: u64,
+    expiring = "expiring",
+    expiry_min_ms = "expiry min ms",
+    expiry_max_ms = "expiry max ms",
     /// The first and last sequence number, range deletes included.
-    pub(crate) seq_min: SeqNo,
-    pub(crate) seq_max: SeqNo,
+    seq_min = "seq min",
+    seq_max = "seq max",
     /// Bytes of keys and values: of all entries, of deletes and older entries, of puts with an expiry, and of the
     /// longest entry.
-    pub(crate) data_len: u64,
-    pub(crate) stale_len: u64,
-    pub(crate) expiring_len: u64,
-    pub(crate) entry_len_max: u64,
+    data_len = "data len",
+    stale_len = "stale len",
+    expiring_len = "expiring len",
+    entry_len_max = "entry len max",
 }
 
 /// No count or length in a table reaches this: so much fits no file, and products of two small numbers and a count
@@ -86,62 +111,6 @@ pub(crate) struct TableCounts {
 const COUNT_LIMIT: u64 = 1 << 48;
 
 impl TableCounts {
-    pub(crate) const FIELDS: usize = 13;
-
-    /// The fields' names, for people.
-    pub(crate) const NAMES: [&str; Self::FIELDS] = [
-        "entries",
-        "deletes",
-        "older",
-        "range deletes",
-        "expiring",
-        "expiry min ms",
-        "expiry max ms",
-        "seq min",
-        "seq max",
-        "data len",
-        "stale len",
-        "expiring len",
-        "entry len max",
-    ];
-
-    /// The fields in the order in which they stand on disk.
-    pub(crate) fn to_fields(self) -> [u64; Self::FIELDS] {
-        [
-            self.entries,
-            self.deletes,
-            self.older,
-            self.range_deletes,
-            self.expiring,
-            self.expiry_min_ms,
-            self.expiry_max_ms,
-            self.seq_min,
-            self.seq_max,
-            self.data_len,
-            self.stale_len,
-            self.expiring_len,
-            self.entry_len_max,
-        ]
-    }
-
-    pub(crate) fn from_fields(fields: [u64; Self::FIELDS]) -> TableCounts {
-        TableCounts {
-            entries: fields[0],
-            deletes: fields[1],
-            older: fields[2],
-            range_deletes: fields[3],
-            expiring: fields[4],
-            expiry_min_ms: fields[5],
-            expiry_max_ms: fields[6],
-            seq_min: fields[7],
-            seq_max: fields[8],
-            data_len: fields[9],
-            stale_len: fields[10],
-            expiring_len: fields[11],
-            entry_len_max: fields[12],
-        }
-    }
-
     /// Counts an entry; `is_older`: one of its key was counted before.
     pub(crate) fn count(&mut self, entry: EntryRef<'_>, is_older: bool) {
         let len = entry.data_len();
