@@ -11,13 +11,13 @@
 //!
 //! # Invariants
 //! - I1. Bytes and names that a good sync covered come through every crash; nothing else is sure to.
-//! - I2. Once a sync of a file has failed, the bytes that were un-synced then stay doubtful until a crash, though
-//!   reads serve them and later syncs return `Ok`.
+//! - I2. Once a sync has failed, of a file or of names, what was un-synced then stays doubtful until a crash,
+//!   though reads serve it and later syncs return `Ok`.
 //! - I3. A handle from before a crash or a kill changes nothing and reads nothing after it.
 //!
 //! # Why this way
-//! One lock around everything: simple, and so every run is one order of calls. Simplifications: a create or a
-//! remove that is made to fail changes nothing, and names of which a sync failed can be synced again.
+//! One lock around everything: simple, and so every run is one order of calls. A simplification: a create or a
+//! remove that is made to fail changes nothing.
 
 mod fate;
 mod fault;
@@ -31,7 +31,7 @@ use crate::memory::{already_exists, next_name, not_found};
 use crate::{File, FileKind, FileName, Lock, LockError, LockMode, Site, Storage};
 use fate::{Dice, Fates};
 use fault::Calls;
-use node::Node;
+use node::{Node, Standing};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io;
@@ -65,12 +65,16 @@ pub struct Faulty {
 #[derive(Default)]
 struct Disk {
     state: Mutex<State>,
+    /// Called before every call; out of its place while it runs.
+    observer: Mutex<Option<Observer>>,
     /// Told when held syncs may go on, or must give up.
     released: Condvar,
     holders: Holders,
 }
 
 type SharedNode = Arc<Mutex<Node>>;
+
+type Observer = Box<dyn FnMut(&Faulty) + Send>;
 
 #[derive(Default)]
 struct State {
@@ -96,6 +100,7 @@ struct NameChange {
     name: FileName,
     node: SharedNode,
     created: bool,
+    standing: Standing,
 }
 
 /// Why a disk answers no more.
@@ -129,17 +134,20 @@ impl Faulty {
         assert!(state.stopped != Some(Stop::Killed), "after a kill, crash what kill() returned");
         state.stopped = Some(Stop::PowerLost);
         self.disk.released.notify_all();
+        state.crashed(decide)
+    }
 
-        let mut names = BTreeMap::new();
-        let mut used_bytes = 0;
-        for (name, node) in state.crashed_names(decide) {
-            let node = node.lock().unwrap_or_else(PoisonError::into_inner).crashed(name, decide);
-            used_bytes += node.len();
-            names.insert(name, Arc::new(Mutex::new(node)));
-        }
-        let capacity_bytes = state.capacity_bytes;
-        let synced_names = names.clone();
-        Faulty::from(State { names, synced_names, used_bytes, capacity_bytes, ..State::default() })
+    /// The disk as it would be found if the power were cut now, with fates as in [`Faulty::crash_with`]; this one
+    /// goes on.
+    pub fn crashed_with(&self, decide: &mut dyn FnMut(Unsynced) -> Fate) -> Faulty {
+        self.disk.state().crashed(decide)
+    }
+
+    /// Calls `observer` before every call to come that is let through, until `None` takes its place: with
+    /// [`Faulty::crashed_with`] one run shows what a crash at each of its calls would leave. Calls that the
+    /// observer makes of this disk are not observed.
+    pub fn observe(&self, observer: Option<Box<dyn FnMut(&Faulty) + Send>>) {
+        *self.disk.observer.lock().unwrap_or_else(PoisonError::into_inner) = observer;
     }
 
     /// Kills the process: all handles are dead and the lock is free, but everything written stays, synced or not.
@@ -172,8 +180,7 @@ impl Faulty {
     /// Makes a call to come fail; may be asked for several times.
     ///
     /// A failed append has written any part of its bytes, a failed reserve has laid down any part of its room. A
-    /// failed sync of a file leaves its un-synced bytes doubtful until a crash. Anything else that fails has done
-    /// nothing.
+    /// failed sync leaves what was un-synced doubtful until a crash. Anything else that fails has done nothing.
     pub fn fail(&self, fault: Fault) {
         self.disk.state().calls.add_fault(fault);
     }
@@ -246,6 +253,11 @@ impl Faulty {
         self.disk.state().calls.counts()
     }
 
+    /// How many calls were made to fail.
+    pub fn struck_calls(&self) -> u64 {
+        self.disk.state().calls.struck()
+    }
+
     /// How many calls were made in all.
     pub fn total_calls(&self) -> u64 {
         self.disk.state().calls.total()
@@ -309,18 +321,19 @@ impl Storage for Faulty {
     }
 
     fn sync_names(&self, site: Site) -> io::Result<()> {
-        let state = self.disk.call(site, Operation::SyncNames)?;
+        let (state, fault) = self.disk.call_in_part(site, Operation::SyncNames)?;
         let covered = state.name_change_count;
         let mut state = self.disk.wait_for_release(state)?;
-        let state = &mut *state;
-        state.name_changes.retain(|change| {
-            if change.number >= covered {
-                return true;
+        match fault {
+            Some(error) => {
+                state.fail_name_sync(); // I2
+                Err(error)
             }
-            change.apply(&mut state.synced_names);
-            false
-        });
-        Ok(())
+            None => {
+                state.sync_names(covered);
+                Ok(())
+            }
+        }
     }
 
     fn lock(&self, site: Site, mode: LockMode) -> Result<Lock, LockError> {
@@ -336,7 +349,7 @@ impl Disk {
     }
 
     /// Begins a call that does nothing if it is made to fail.
-    fn call(&self, site: Site, operation: Operation) -> io::Result<MutexGuard<'_, State>> {
+    fn call(self: &Arc<Disk>, site: Site, operation: Operation) -> io::Result<MutexGuard<'_, State>> {
         match self.call_in_part(site, operation)? {
             (_, Some(error)) => Err(error),
             (state, None) => Ok(state),
@@ -345,10 +358,11 @@ impl Disk {
 
     /// Begins a call that may do a part of its work before it fails with the error in the pair.
     fn call_in_part(
-        &self,
+        self: &Arc<Disk>,
         site: Site,
         operation: Operation,
     ) -> io::Result<(MutexGuard<'_, State>, Option<io::Error>)> {
+        self.show_observer();
         let mut state = self.state();
         if state.stopped.is_none() && state.calls_until_stop == Some(0) {
             state.stopped = Some(Stop::Waiting);
@@ -358,6 +372,14 @@ impl Disk {
         state.calls_until_stop = state.calls_until_stop.map(|calls| calls - 1);
         let error = state.calls.count(site, operation);
         Ok((state, error))
+    }
+
+    /// Lets the observer look at the disk, unless it is the observer who calls.
+    fn show_observer(self: &Arc<Disk>) {
+        let place = || self.observer.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(mut observer) = place().take() else { return };
+        observer(&Faulty { disk: self.clone() });
+        place().get_or_insert(observer);
     }
 
     fn wait_for_release<'a>(&'a self, state: MutexGuard<'a, State>) -> io::Result<MutexGuard<'a, State>> {
@@ -384,8 +406,46 @@ impl State {
 
     fn note_name(&mut self, name: FileName, node: &SharedNode, created: bool) {
         let number = self.name_change_count;
-        self.name_changes.push(NameChange { number, name, node: node.clone(), created });
+        let standing = Standing::Unsynced;
+        self.name_changes.push(NameChange { number, name, node: node.clone(), created, standing });
         self.name_change_count += 1;
+    }
+
+    /// A sync of names that began after `covered` changes has succeeded. Changes behind a doubtful one are kept with
+    /// it: which of them counts follows from their order.
+    fn sync_names(&mut self, covered: u64) {
+        for change in &mut self.name_changes {
+            if change.number < covered && change.standing == Standing::Unsynced {
+                change.standing = Standing::Synced;
+            }
+        }
+        let is_synced = |change: &NameChange| change.standing == Standing::Synced;
+        if self.name_changes.iter().all(|change| change.standing != Standing::Doubtful) {
+            for change in self.name_changes.extract_if(.., |change| is_synced(change)) {
+                change.apply(&mut self.synced_names);
+            }
+        }
+    }
+
+    fn fail_name_sync(&mut self) {
+        for change in &mut self.name_changes {
+            if change.standing == Standing::Unsynced {
+                change.standing = Standing::Doubtful;
+            }
+        }
+    }
+
+    fn crashed(&self, decide: &mut dyn FnMut(Unsynced) -> Fate) -> Faulty {
+        let mut names = BTreeMap::new();
+        let mut used_bytes = 0;
+        for (name, node) in self.crashed_names(decide) {
+            let node = node.lock().unwrap_or_else(PoisonError::into_inner).crashed(name, decide);
+            used_bytes += node.len();
+            names.insert(name, Arc::new(Mutex::new(node)));
+        }
+        let capacity_bytes = self.capacity_bytes;
+        let synced_names = names.clone();
+        Faulty::from(State { names, synced_names, used_bytes, capacity_bytes, ..State::default() })
     }
 
     fn crashed_names(&self, decide: &mut dyn FnMut(Unsynced) -> Fate) -> BTreeMap<FileName, SharedNode> {
@@ -393,7 +453,7 @@ impl State {
         for change in &self.name_changes {
             let file = change.name;
             let what = if change.created { Unsynced::Created { file } } else { Unsynced::Removed { file } };
-            if decide(what) == Fate::Keep {
+            if change.standing == Standing::Synced || decide(what) == Fate::Keep {
                 change.apply(&mut names);
             }
         }

@@ -19,6 +19,8 @@ pub enum Unsynced {
         offset: u64,
         /// Its length in bytes: at most 512.
         len: u64,
+        /// They are the zeros of a reserve, so that all fates but garbage come to the same.
+        zeros: bool,
     },
     /// The growth of a file by one write.
     Length {
@@ -50,6 +52,10 @@ pub enum Fate {
     Lose,
     /// A sector's part is zeros. For a length or a name: as `Lose`.
     Zero,
+    /// Of a sector's part the first bytes reached the disk, as many as the number modulo its length says: the
+    /// system wrote the page back while it was being filled. A length ends anywhere between the two, as the
+    /// number says. For a name: as `Lose`.
+    Tear(u64),
     /// A sector's part is noise, which the number determines. A length ends anywhere between the two, as the
     /// number says. For a name: as `Lose`.
     Garbage(u64),
@@ -75,7 +81,7 @@ impl Fates {
             1 => (16, 16, 16),
             _ => (kept_of_16(&mut dice), kept_of_16(&mut dice), kept_of_16(&mut dice)),
         };
-        let damage = dice.below(4);
+        let damage = dice.below(5);
         Fates { dice, data_kept, lengths_kept, names_kept, damage }
     }
 
@@ -88,10 +94,11 @@ impl Fates {
         if self.dice.below(16) < kept {
             return Fate::Keep;
         }
-        let damage = if self.damage == 3 { self.dice.below(3) } else { self.damage };
+        let damage = if self.damage == 4 { self.dice.below(4) } else { self.damage };
         match damage {
             0 => Fate::Lose,
             1 => Fate::Zero,
+            2 => Fate::Tear(self.dice.next()),
             _ => Fate::Garbage(self.dice.next()),
         }
     }

@@ -40,6 +40,7 @@ pub struct Fault {
     /// Calls of this description until it strikes, the struck one included.
     nth: u64,
     kind: io::ErrorKind,
+    os_error: Option<i32>,
     site: Option<Site>,
     operation: Option<Operation>,
     sticky: bool,
@@ -52,7 +53,13 @@ impl Fault {
     /// If `nth` is 0.
     pub fn nth(nth: u64, kind: io::ErrorKind) -> Fault {
         assert!(nth > 0, "the next call is the first: nth(1, ...)");
-        Fault { nth, kind, site: None, operation: None, sticky: false }
+        Fault { nth, kind, os_error: None, site: None, operation: None, sticky: false }
+    }
+
+    /// Fails with this error of the operating system's instead, for those that have no kind of their own: 24 is "too
+    /// many open files" on Linux.
+    pub fn os_error(self, number: i32) -> Fault {
+        Fault { os_error: Some(number), ..self }
     }
 
     /// Counts and strikes calls from this site alone.
@@ -82,6 +89,7 @@ pub(super) struct Calls {
     faults: Vec<Fault>,
     counts: BTreeMap<(Site, Operation), u64>,
     total: u64,
+    struck: u64,
 }
 
 impl Calls {
@@ -98,10 +106,15 @@ impl Calls {
                 fault.nth -= 1;
                 return true;
             }
-            struck.get_or_insert(fault.kind);
+            struck.get_or_insert((fault.kind, fault.os_error));
             fault.sticky
         });
-        struck.map(|kind| io::Error::new(kind, format!("{operation:?} at {site}: made to fail")))
+        let (kind, os_error) = struck?;
+        self.struck += 1;
+        Some(match os_error {
+            Some(number) => io::Error::from_raw_os_error(number),
+            None => io::Error::new(kind, format!("{operation:?} at {site}: made to fail")),
+        })
     }
 
     pub(super) fn add_fault(&mut self, fault: Fault) {
@@ -114,6 +127,11 @@ impl Calls {
 
     pub(super) fn total(&self) -> u64 {
         self.total
+    }
+
+    /// How many calls were made to fail.
+    pub(super) fn struck(&self) -> u64 {
+        self.struck
     }
 
     pub(super) fn counts(&self) -> Vec<(Site, Operation, u64)> {

@@ -44,8 +44,9 @@ struct Write {
     standing: Standing,
 }
 
+/// What is known of a write, or of a name's change.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Standing {
+pub(super) enum Standing {
     /// No sync has covered it yet.
     Unsynced,
     /// A sync has failed since: no later one proves anything for it.
@@ -174,7 +175,8 @@ impl Node {
             }
             for piece in write.sectors_below(len) {
                 let (offset, len) = (piece.start as u64, piece.len() as u64);
-                let fate = decide(Unsynced::Sector { file, write: write.number, offset, len });
+                let zeros = write.zeros;
+                let fate = decide(Unsynced::Sector { file, write: write.number, offset, len, zeros });
                 self.put(&mut image, write, piece, fate);
             }
         }
@@ -192,7 +194,7 @@ impl Node {
             len = match decide(Unsynced::Length { file, from: len, to }) {
                 Fate::Keep => to,
                 Fate::Lose | Fate::Zero => len,
-                Fate::Garbage(number) => len + number % (to - len + 1),
+                Fate::Tear(number) | Fate::Garbage(number) => len + number % (to - len + 1),
             };
         }
         len
@@ -204,6 +206,11 @@ impl Node {
             Fate::Keep => image[piece.clone()].copy_from_slice(&self.bytes[piece]),
             Fate::Lose => {}
             Fate::Zero => image[piece].fill(0),
+            Fate::Tear(_) if write.zeros => {}
+            Fate::Tear(number) => {
+                let kept = piece.start..piece.start + (number % piece.len() as u64) as usize;
+                image[kept.clone()].copy_from_slice(&self.bytes[kept]);
+            }
             Fate::Garbage(number) => Dice(number).fill(&mut image[piece]),
         }
     }

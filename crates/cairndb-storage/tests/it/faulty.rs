@@ -79,9 +79,9 @@ fn sectors_tear_one_by_one_and_spare_their_synced_neighbours() {
         asked,
         [
             Unsynced::Length { file, from: 100, to: 1100 },
-            Unsynced::Sector { file, write, offset: 100, len: 412 },
-            Unsynced::Sector { file, write, offset: 512, len: 512 },
-            Unsynced::Sector { file, write, offset: 1024, len: 76 },
+            Unsynced::Sector { file, write, offset: 100, len: 412, zeros: false },
+            Unsynced::Sector { file, write, offset: 512, len: 512, zeros: false },
+            Unsynced::Sector { file, write, offset: 1024, len: 76, zeros: false },
         ]
     );
     let bytes = crashed.read_file(wal(1)).unwrap();
@@ -214,6 +214,59 @@ fn a_good_sync_over_doubtful_room_holds() {
 }
 
 #[test]
+fn after_a_failed_sync_of_names_a_good_one_proves_nothing() {
+    let (disk, _file) = disk_with_file();
+    disk.create(SITE, FileKind::Wal, 1).unwrap();
+    disk.fail(Fault::nth(1, ErrorKind::Other).on(Operation::SyncNames));
+    disk.sync_names(SITE).unwrap_err();
+    disk.create(SITE, FileKind::Wal, 2).unwrap();
+    disk.remove(SITE, wal(1)).unwrap();
+    disk.sync_names(SITE).unwrap();
+    let mut asked = Vec::new();
+    let mut found = |fate| {
+        let crashed = disk.crash_with(&mut |unsynced| {
+            asked.push(unsynced);
+            fate
+        });
+        crashed.list(SITE).unwrap()
+    };
+    assert_eq!(found(Fate::Lose), [wal(3)], "made before the failure; made and removed after it");
+    assert_eq!(found(Fate::Keep), [wal(2), wal(3)]);
+    assert_eq!(asked, [Unsynced::Created { file: wal(2) }; 2]);
+}
+
+#[test]
+fn an_append_is_torn_at_any_byte() {
+    let (disk, file) = disk_with_file();
+    file.reserve(SITE, 512).unwrap();
+    file.sync(SITE).unwrap();
+    file.append(SITE, 0, b"stones").unwrap();
+    for kept in 0..6 {
+        let bytes = disk.crash_with(&mut |_| Fate::Tear(kept)).read_file(wal(1)).unwrap();
+        assert_eq!(bytes[..6], [&b"stones"[..kept as usize], &[0; 6][kept as usize..]].concat());
+    }
+}
+
+#[test]
+fn an_observer_sees_the_disk_before_each_call() {
+    let (disk, file) = disk_with_file();
+    let (send, seen) = mpsc::channel();
+    disk.observe(Some(Box::new(move |disk| {
+        let crashed = disk.crashed_with(&mut |_| Fate::Lose);
+        // Nobody observes what the observer does.
+        let asked = disk.open(SITE, wal(1)).unwrap().len(SITE).unwrap();
+        send.send((asked, crashed.read_file(wal(1)).unwrap().len())).unwrap();
+    })));
+    file.append(SITE, 0, b"one").unwrap();
+    file.sync(SITE).unwrap();
+    file.append(SITE, 3, b"two").unwrap();
+    disk.observe(None);
+    file.sync(SITE).unwrap();
+    assert_eq!(seen.iter().collect::<Vec<_>>(), [(0, 0), (3, 0), (3, 3)]);
+    assert_eq!(disk.crash(0).read_file(wal(1)).unwrap(), b"onetwo", "the disk went on");
+}
+
+#[test]
 fn a_killed_process_loses_nothing_until_the_power_goes_too() {
     let (disk, file) = disk_with_file();
     let lock = disk.lock(SITE, LockMode::Exclusive).unwrap();
@@ -269,6 +322,14 @@ fn faults_strike_the_call_they_were_aimed_at() {
     assert!(disk.list(SITE).is_err() && disk.list(SITE).is_err() && file.len("aim").is_err());
     disk.clear_faults();
     disk.list(SITE).unwrap();
+}
+
+#[test]
+fn a_fault_may_be_an_error_of_the_operating_systems() {
+    let disk = Faulty::default();
+    disk.fail(Fault::nth(1, ErrorKind::Other).os_error(24));
+    let error = disk.create(SITE, FileKind::Wal, 0).map(drop).unwrap_err();
+    assert_eq!((error.raw_os_error(), disk.struck_calls()), (Some(24), 1));
 }
 
 #[test]
