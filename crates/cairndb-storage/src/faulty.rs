@@ -23,13 +23,13 @@ mod fate;
 mod fault;
 mod node;
 
-pub use fate::{Fate, Unsynced};
+pub use fate::{Fate, Fates, Unsynced};
 pub use fault::{Fault, Operation};
 
 use crate::holders::Holders;
 use crate::memory::{already_exists, next_name, not_found};
 use crate::{File, FileKind, FileName, Lock, LockError, LockMode, Site, Storage};
-use fate::{Dice, Fates};
+use fate::Dice;
 use fault::Calls;
 use node::{Node, Standing};
 use std::collections::BTreeMap;
@@ -74,7 +74,8 @@ struct Disk {
 
 type SharedNode = Arc<Mutex<Node>>;
 
-type Observer = Box<dyn FnMut(&Faulty) + Send>;
+/// Called before a call, with the disk and the call's site and operation.
+pub type Observer = Box<dyn FnMut(&Faulty, Site, Operation) + Send>;
 
 #[derive(Default)]
 struct State {
@@ -146,7 +147,7 @@ impl Faulty {
     /// Calls `observer` before every call to come that is let through, until `None` takes its place: with
     /// [`Faulty::crashed_with`] one run shows what a crash at each of its calls would leave. Calls that the
     /// observer makes of this disk are not observed.
-    pub fn observe(&self, observer: Option<Box<dyn FnMut(&Faulty) + Send>>) {
+    pub fn observe(&self, observer: Option<Observer>) {
         *self.disk.observer.lock().unwrap_or_else(PoisonError::into_inner) = observer;
     }
 
@@ -362,7 +363,7 @@ impl Disk {
         site: Site,
         operation: Operation,
     ) -> io::Result<(MutexGuard<'_, State>, Option<io::Error>)> {
-        self.show_observer();
+        self.show_observer(site, operation);
         let mut state = self.state();
         if state.stopped.is_none() && state.calls_until_stop == Some(0) {
             state.stopped = Some(Stop::Waiting);
@@ -375,10 +376,10 @@ impl Disk {
     }
 
     /// Lets the observer look at the disk, unless it is the observer who calls.
-    fn show_observer(self: &Arc<Disk>) {
+    fn show_observer(self: &Arc<Disk>, site: Site, operation: Operation) {
         let place = || self.observer.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(mut observer) = place().take() else { return };
-        observer(&Faulty { disk: self.clone() });
+        observer(&Faulty { disk: self.clone() }, site, operation);
         place().get_or_insert(observer);
     }
 

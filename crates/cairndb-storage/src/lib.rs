@@ -39,7 +39,7 @@ mod faulty;
 
 pub mod conformance;
 
-pub use faulty::{Fate, Fault, Faulty, Operation, Unsynced};
+pub use faulty::{Fate, Fates, Fault, Faulty, Observer, Operation, Unsynced};
 pub use memory::Memory;
 #[cfg(unix)]
 pub use native::Native;

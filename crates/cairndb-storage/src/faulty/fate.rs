@@ -65,7 +65,8 @@ pub enum Fate {
 ///
 /// If every fate fell alone and evenly, no crash of a hundred sectors would ever lose just one or keep just one;
 /// so each seed first draws how much survives of data, lengths and names, and what happens to what does not.
-pub(super) struct Fates {
+/// [`Faulty::crash`](crate::Faulty::crash) draws from these.
+pub struct Fates {
     dice: Dice,
     data_kept: u64,
     lengths_kept: u64,
@@ -74,7 +75,8 @@ pub(super) struct Fates {
 }
 
 impl Fates {
-    pub(super) fn new(seed: u64) -> Fates {
+    /// The fates of this seed. Two seeds in eight keep everything or nothing.
+    pub fn new(seed: u64) -> Fates {
         let mut dice = Dice(seed);
         let (data_kept, lengths_kept, names_kept) = match dice.below(8) {
             0 => (0, 0, 0),
@@ -85,7 +87,8 @@ impl Fates {
         Fates { dice, data_kept, lengths_kept, names_kept, damage }
     }
 
-    pub(super) fn draw(&mut self, unsynced: Unsynced) -> Fate {
+    /// The fate of the next thing.
+    pub fn draw(&mut self, unsynced: Unsynced) -> Fate {
         let kept = match unsynced {
             Unsynced::Sector { .. } => self.data_kept,
             Unsynced::Length { .. } => self.lengths_kept,

@@ -251,7 +251,8 @@ fn an_append_is_torn_at_any_byte() {
 fn an_observer_sees_the_disk_before_each_call() {
     let (disk, file) = disk_with_file();
     let (send, seen) = mpsc::channel();
-    disk.observe(Some(Box::new(move |disk| {
+    disk.observe(Some(Box::new(move |disk, site, operation| {
+        assert!(site == SITE && [Operation::Append, Operation::Sync].contains(&operation));
         let crashed = disk.crashed_with(&mut |_| Fate::Lose);
         // Nobody observes what the observer does.
         let asked = disk.open(SITE, wal(1)).unwrap().len(SITE).unwrap();

@@ -5,7 +5,6 @@ mod common;
 mod concurrency;
 mod damage;
 mod limits;
-mod model;
 mod replay;
 mod scripts;
 mod smoke;

@@ -5,34 +5,13 @@ use std::fmt;
 use cairndb::storage::Operation;
 use cairndb::{Compression, Durability};
 
-/// Numbers that depend on the seed alone: splitmix64.
-#[derive(Clone)]
-pub(crate) struct Dice(pub(crate) u64);
-
-impl Dice {
-    pub(crate) fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    pub(crate) fn below(&mut self, bound: usize) -> usize {
-        (self.next() % bound as u64) as usize
-    }
-
-    fn one_in(&mut self, bound: usize) -> bool {
-        self.below(bound) == 0
-    }
-
-    fn of<T: Clone>(&mut self, choices: &[T]) -> T {
-        choices[self.below(choices.len())].clone()
-    }
-}
+use crate::dice::Dice;
 
 /// How the database of a script is opened, and what its keys are.
 #[derive(Clone, Debug)]
 pub(crate) struct Config {
+    /// The values' bytes follow from it.
+    pub(crate) seed: u64,
     pub(crate) memory_budget_bytes: u64,
     pub(crate) compression: Compression,
     pub(crate) open_files_max: usize,
@@ -199,10 +178,35 @@ impl fmt::Display for Step {
 
 /// The script of a seed.
 pub(crate) fn script(seed: u64, count: usize) -> (Config, Vec<Step>) {
+    let mut dice = Dice::new(seed.wrapping_mul(0x2545_f491_4f6c_dd1d) ^ 0xca12);
+    let config = draw_config(&mut dice, seed);
+    let calm = draw_calm(&mut dice);
+    let steps = (0..count).map(|number| Step { number, op: draw(&mut dice, &config, calm) }).collect();
+    (config, steps)
+}
+
+/// The script that these bytes make.
+pub(crate) fn script_of_bytes(bytes: &[u8], most: usize) -> (Config, Vec<Step>) {
+    let mut dice = Dice::loaded(bytes);
+    let config = Config { heavy: false, ..draw_config(&mut dice, 0) };
+    let calm = draw_calm(&mut dice);
+    let mut steps = Vec::new();
+    while !dice.is_spent() && steps.len() < most {
+        steps.push(Step { number: steps.len(), op: draw(&mut dice, &config, calm) });
+    }
+    (config, steps)
+}
+
+/// How rarely a script crashes, in steps.
+fn draw_calm(dice: &mut Dice) -> usize {
+    dice.of(&[20, 60, 60, 300])
+}
+
+fn draw_config(dice: &mut Dice, seed: u64) -> Config {
     use Durability::{Buffered, Os, Sync};
-    let mut dice = Dice(seed.wrapping_mul(0x2545_f491_4f6c_dd1d) ^ 0xca12);
     let heavy = dice.one_in(8);
-    let config = Config {
+    Config {
+        seed,
         memory_budget_bytes: if heavy { 32 << 10 } else { dice.of(&[32 << 10, 40 << 10, 64 << 10]) },
         compression: dice.of(&[Compression::None, Compression::None, Compression::Lz4]),
         open_files_max: dice.of(&[1, 2, 8, 512]),
@@ -217,10 +221,42 @@ pub(crate) fn script(seed: u64, count: usize) -> (Config, Vec<Step>) {
             vec![Sync, Buffered, Buffered, Buffered, Buffered, Buffered, Buffered],
         ]),
         faults: dice.one_in(2),
-    };
-    // How rarely a script crashes, in steps.
-    let calm = dice.of(&[20, 60, 60, 300]);
+    }
+}
+
+/// A script without crashes and failures.
+pub(crate) fn calm_script(seed: u64, count: usize) -> (Config, Vec<Step>) {
+    let (mut config, _) = script(seed, 0);
+    config.value_len_max = config.value_len_max.min(400);
+    config.keys = config.keys.min(400);
+    config.heavy = false;
+    let mut dice = Dice::new(seed.wrapping_mul(0x9e6d_62d0_6f6a_9a9b) ^ 0xca13);
+    let calm = usize::MAX;
     let steps = (0..count).map(|number| Step { number, op: draw(&mut dice, &config, calm) }).collect();
+    (config, steps)
+}
+
+/// A script of operations that change something, one commit at a time, in a small database.
+pub(crate) fn crash_script(seed: u64, count: usize) -> (Config, Vec<Step>) {
+    let (mut config, calm) = calm_script(seed, count * 4);
+    config.memory_budget_bytes = 32 << 10;
+    config.keys = config.keys.min(60);
+    let mut ops = Vec::new();
+    for step in calm {
+        match step.op {
+            Op::Read { .. } | Op::OpenScan { .. } | Op::StepScan { .. } | Op::DropScan(_) | Op::Backup => {}
+            Op::Fill { keyspace, first, count, len, durability } => {
+                let written = |index| {
+                    let key = (first + index * 7) % config.keys;
+                    Op::Put(Written { keyspace, key, len, expires_in: None }, durability)
+                };
+                ops.extend((0..count).map(written));
+            }
+            op => ops.push(op),
+        }
+    }
+    ops.truncate(count);
+    let steps = ops.into_iter().enumerate().map(|(number, op)| Step { number, op }).collect();
     (config, steps)
 }
 

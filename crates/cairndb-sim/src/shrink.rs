@@ -2,14 +2,17 @@
 
 use std::time::{Duration, Instant};
 
-use super::runner::run;
-use super::script::{Config, Step};
+use crate::script::Step;
 
 /// How long shrinking may take.
 const SHRINK_SECONDS: u64 = 30;
 
 /// Takes steps away as long as what is left still fails; returns it, with what it told.
-pub(super) fn shrink(config: &Config, mut steps: Vec<Step>, mut told: String) -> (Vec<Step>, String) {
+pub(crate) fn shrink(
+    mut steps: Vec<Step>,
+    mut told: String,
+    run: &dyn Fn(&[Step]) -> Result<(), String>,
+) -> (Vec<Step>, String) {
     let until = Instant::now() + Duration::from_secs(SHRINK_SECONDS);
     let mut len = steps.len().div_ceil(2);
     while len > 0 {
@@ -17,7 +20,7 @@ pub(super) fn shrink(config: &Config, mut steps: Vec<Step>, mut told: String) ->
         while at < steps.len() && Instant::now() < until {
             let mut fewer = steps.clone();
             fewer.drain(at..(at + len).min(fewer.len()));
-            match run(config, &fewer) {
+            match run(&fewer) {
                 Err(of_fewer) => (steps, told, shrunk) = (fewer, of_fewer, true),
                 Ok(_) => at += len,
             }

@@ -1,173 +1,89 @@
-//! Runner: a script, on the engine and on the oracle.
+//! World: a script, on the engine and on the oracle.
+//!
+//! Everything that could differ from run to run is given: the disk, the clock, the ids, and who calls maintenance. So
+//! the same script gives the same calls and the same answers, and the tally's trace is a hash of them.
 
 use std::cell::Cell;
 use std::collections::VecDeque;
-use std::ops::Bound;
-use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Once};
 
 use cairndb::storage::{Fault, Faulty};
 use cairndb::{
-    BackupMode, Batch, Condition, Db, Durability, Entry, Error, KeyRange, Options, Outcome, Reader, Scan,
-    Snapshot, Stats, verify,
+    BackupMode, Batch, Condition, Db, Durability, Error, Options, Outcome, Reader, Scan, Snapshot, Stats,
+    verify,
 };
 
-use super::oracle::{Change, Map, Name, Oracle, Slot, differences, live, within};
-use super::script::{Config, Dice, Expect, Item, KEYSPACES, Op, Read, Step, Turn, Written, key};
+use crate::dice::Dice;
+use crate::judge::{Promised, judge};
+use crate::oracle::{Change, Map, Name, Oracle, Slot, live, within};
+use crate::quiet::quietly;
+use crate::reads::{Answers, Moment, check_read, everything, is_entry, range};
+use crate::script::{Config, Expect, Item, Op, Read, Step, Written, key};
+use crate::states::{Take, Watch};
+use crate::tally::Tally;
+use crate::trouble::{Done, Trouble, require};
 
-/// How often each thing happened that the scripts are there to make happen.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Reached {
-    /// Most tables seen at each level.
-    pub(super) tables: [u64; 7],
-    pub(super) flushes: u64,
-    pub(super) compactions: u64,
-    pub(super) compactions_within_level_0: u64,
-    pub(super) moves: u64,
-    pub(super) crashes: u64,
-    pub(super) kills: u64,
-    pub(super) torn_tails: u64,
-    pub(super) commits_lost: u64,
-    pub(super) opens_stopped: u64,
-    pub(super) closes: u64,
-    pub(super) sealed_opens: u64,
-    pub(super) several_logs: u64,
-    pub(super) jumps: u64,
-    pub(super) stopped_midway: u64,
-    pub(super) faults_met: u64,
-    pub(super) writes_unknown: u64,
-    pub(super) conditions_met: u64,
-    pub(super) conditions_unmet: u64,
-    pub(super) batches_too_long: u64,
-    pub(super) expired: u64,
-    pub(super) snapshot_reads: u64,
-    pub(super) scan_steps: u64,
-    pub(super) backups: u64,
-    pub(super) stalls: u64,
+/// The names under which tables at each level are counted.
+const LEVEL_NAMES: [&str; 7] = ["level_0", "level_1", "level_2", "level_3", "level_4", "level_5", "level_6"];
+
+/// Every state in how many is looked at closely: its recovery is crashed too.
+const DEEP_ONE_IN: u64 = 10;
+
+/// Runs a script; what happened, or what went wrong.
+pub(crate) fn run(config: &Config, steps: &[Step]) -> Result<Tally, String> {
+    guarded(steps, |at| {
+        let mut world = World::new(config);
+        world.begin()?;
+        world.take_steps(steps, at)?;
+        world.end()?;
+        world.tally.follow(&format!("answers {:x}", world.answers.hash()));
+        Ok(world.tally)
+    })
 }
 
-impl Reached {
-    pub(super) fn add(&mut self, other: &Reached) {
-        for (mine, theirs) in self.tables.iter_mut().zip(other.tables) {
-            *mine = (*mine).max(theirs);
+/// Runs a script, and judges the states that a crash can leave at every call from the step of index `from` on. Counts
+/// those that are told apart.
+pub(crate) fn run_watched(config: &Config, steps: &[Step], from: usize, take: Take) -> Result<Tally, String> {
+    guarded(steps, |at| {
+        let mut world = World::new(config);
+        world.oracle.remember();
+        if from == 0 {
+            world.watch = Some(Watch::begin(&world.disk, take));
         }
-        let (mine, theirs) = (self.counts(), other.clone().counts().map(|count| *count));
-        for (mine, theirs) in mine.into_iter().zip(theirs) {
-            *mine += theirs;
+        world.begin()?;
+        world.take_steps(&steps[..from], at)?;
+        if from > 0 {
+            world.watch = Some(Watch::begin(&world.disk, take));
         }
-    }
-
-    fn counts(&mut self) -> [&mut u64; 24] {
-        [
-            &mut self.flushes,
-            &mut self.compactions,
-            &mut self.compactions_within_level_0,
-            &mut self.moves,
-            &mut self.crashes,
-            &mut self.kills,
-            &mut self.torn_tails,
-            &mut self.commits_lost,
-            &mut self.opens_stopped,
-            &mut self.closes,
-            &mut self.sealed_opens,
-            &mut self.several_logs,
-            &mut self.jumps,
-            &mut self.stopped_midway,
-            &mut self.faults_met,
-            &mut self.writes_unknown,
-            &mut self.conditions_met,
-            &mut self.conditions_unmet,
-            &mut self.batches_too_long,
-            &mut self.expired,
-            &mut self.snapshot_reads,
-            &mut self.scan_steps,
-            &mut self.backups,
-            &mut self.stalls,
-        ]
-    }
-
-    /// A short run is no proof of much, but these it must have met.
-    pub(super) fn require_a_little(&self) {
-        assert!(self.tables[0] > 0 && self.tables[6] > 0 && self.flushes > 0, "{self:#?}");
-        assert!(self.compactions > 0 && self.crashes > 0 && self.torn_tails > 0, "{self:#?}");
-    }
-
-    /// The long run must have met everything.
-    pub(super) fn require_everything(mut self) {
-        let levels = [0, 4, 5, 6].map(|level| self.tables[level]);
-        let told = format!("{self:#?}");
-        assert!(levels.into_iter().all(|tables| tables > 0), "{told}");
-        assert!(self.counts().iter().all(|count| **count > 0), "{told}");
-    }
+        world.take_steps(&steps[from..], at)?;
+        Ok(world.tally)
+    })
 }
 
-/// What ends a step before its end.
-enum Trouble {
-    /// The engine has answered with an error, which may be what the disk was asked for.
-    Engine(Error),
-    /// The engine is wrong.
-    Wrong(String),
+/// The answers to a script's reads, as a hash.
+pub(crate) fn answers(config: &Config, steps: &[Step]) -> Result<u64, String> {
+    guarded(steps, |at| {
+        let mut world = World::new(config);
+        world.begin()?;
+        world.take_steps(steps, at)?;
+        let found = everything(world.db()).map_err(Trouble::told)?;
+        world.answers.note(format!("{found:?}").as_bytes());
+        Ok(world.answers.hash())
+    })
 }
 
-impl From<Error> for Trouble {
-    fn from(error: Error) -> Trouble {
-        Trouble::Engine(error)
-    }
+fn guarded<T>(steps: &[Step], work: impl FnOnce(&Cell<usize>) -> Result<T, String>) -> Result<T, String> {
+    let at = Cell::new(usize::MAX);
+    quietly(|| work(&at)).map_err(|told| {
+        let number = at.get();
+        let step = steps.iter().find(|step| step.number == number);
+        let step = step.map_or("the beginning or the end".to_string(), Step::to_string);
+        format!("at {step}: {told}")
+    })
 }
 
-type Done = Result<(), Trouble>;
-
-macro_rules! require {
-    ($holds:expr, $($told:tt)*) => {
-        if !$holds {
-            return Err(Trouble::Wrong(format!($($told)*)));
-        }
-    };
-}
-
-thread_local! {
-    /// Panics of this thread are an answer, not to be printed.
-    static QUIET: Cell<bool> = const { Cell::new(false) };
-}
-
-/// Runs a script; what it reached, or what went wrong.
-pub(super) fn run(config: &Config, steps: &[Step]) -> Result<Reached, String> {
-    static HOOK: Once = Once::new();
-    HOOK.call_once(|| {
-        let print = std::panic::take_hook();
-        std::panic::set_hook(Box::new(move |info| {
-            if QUIET.get() {
-                // The first one: others follow from it.
-                PANIC.with_borrow_mut(|told| {
-                    if told.is_empty() {
-                        *told = info.to_string();
-                    }
-                });
-            } else {
-                print(info);
-            }
-        }));
-    });
-    QUIET.set(true);
-    PANIC.with_borrow_mut(String::clear);
-    let at = Cell::new(0);
-    let ran = std::panic::catch_unwind(AssertUnwindSafe(|| Runner::run(config, steps, &at)));
-    QUIET.set(false);
-    let told = match ran {
-        Ok(Ok(reached)) => return Ok(reached),
-        Ok(Err(told)) => told,
-        Err(_) => PANIC.with_borrow(|told| format!("panic: {told}")),
-    };
-    let step = steps.get(at.get()).map_or("the end".to_string(), Step::to_string);
-    Err(format!("at {step}: {told}"))
-}
-
-thread_local! {
-    static PANIC: std::cell::RefCell<String> = const { std::cell::RefCell::new(String::new()) };
-}
-
-struct Runner<'a> {
+struct World<'a> {
     config: &'a Config,
     disk: Faulty,
     clock_ms: Arc<AtomicU64>,
@@ -182,7 +98,9 @@ struct Runner<'a> {
     /// ... for good, so that only a crash helps.
     stopping: bool,
     stats: Stats,
-    reached: Reached,
+    watch: Option<Watch>,
+    tally: Tally,
+    answers: Answers,
     number: usize,
 }
 
@@ -192,9 +110,9 @@ struct Expected {
     items: VecDeque<(Name, Slot)>,
 }
 
-impl Runner<'_> {
-    fn run(config: &Config, steps: &[Step], at: &Cell<usize>) -> Result<Reached, String> {
-        let mut runner = Runner {
+impl World<'_> {
+    fn new(config: &Config) -> World<'_> {
+        World {
             config,
             disk: Faulty::default(),
             clock_ms: Arc::new(AtomicU64::new(10_000)),
@@ -206,31 +124,69 @@ impl Runner<'_> {
             disturbed: false,
             stopping: false,
             stats: Stats::default(),
-            reached: Reached::default(),
+            watch: None,
+            tally: Tally::default(),
+            answers: Answers::default(),
             number: 0,
-        };
-        let told = |trouble| match trouble {
-            Trouble::Wrong(told) => told,
-            Trouble::Engine(error) => format!("the engine answered {error:?}"),
-        };
-        runner.open(false, None).map_err(told)?;
-        for (index, step) in steps.iter().enumerate() {
-            at.set(index);
-            runner.number = step.number;
-            let done = runner.step(&step.op);
-            runner.after(done).map_err(told)?;
         }
-        at.set(steps.len());
-        let end = [
+    }
+
+    fn begin(&mut self) -> Result<(), String> {
+        self.open(false, None).map_err(Trouble::told)?;
+        self.judge_states(self.oracle.allowed())
+    }
+
+    fn take_steps(&mut self, steps: &[Step], at: &Cell<usize>) -> Result<(), String> {
+        for step in steps {
+            at.set(step.number);
+            self.take_step(step)?;
+        }
+        at.set(usize::MAX);
+        Ok(())
+    }
+
+    fn end(&mut self) -> Result<(), String> {
+        let ops = [
             Op::Close { by_drop: false, read_only: false },
             Op::Compact,
             Op::Crash { seed: 1, stop_open_after: None, read_only: true },
         ];
-        for op in end {
-            let done = runner.step(&op);
-            runner.after(done).map_err(told)?;
+        ops.into_iter().try_for_each(|op| self.take_step(&Step { number: self.number, op }))
+    }
+
+    fn take_step(&mut self, step: &Step) -> Result<(), String> {
+        self.number = step.number;
+        let mut allowed = self.oracle.allowed();
+        let done = self.step(&step.op);
+        self.after(done).map_err(Trouble::told)?;
+        let seq = self.db().stats().seq;
+        let calls = self.disk.total_calls();
+        self.tally.follow(&format!("{step} {calls} {} {seq}", self.disk.used_bytes()));
+        if allowed.last().is_none_or(|last| !Arc::ptr_eq(last, &self.oracle.map)) {
+            allowed.push(Arc::clone(&self.oracle.map));
         }
-        Ok(runner.reached)
+        self.judge_states(allowed)
+    }
+
+    fn judge_states(&mut self, allowed: Vec<Arc<Map>>) -> Result<(), String> {
+        let Some(watch) = &self.watch else { return Ok(()) };
+        let (states, calls, too_many) = watch.drain();
+        self.tally.add("calls", calls);
+        self.tally.add("moments_cut_short", too_many);
+        let promised = Promised { allowed, now_ms: self.oracle.now_ms, given_floor: self.oracle.given_floor };
+        // Time has not gone back while the power was off. What a clock that stands behind makes of it is another test's.
+        let now_ms = self.oracle.now_ms;
+        let options = Options { clock: Arc::new(move || now_ms), ..self.options() };
+        for state in &states {
+            self.tally.add("states", 1);
+            if promised.given_floor > 1 {
+                // Before the first write every world is the same.
+                self.tally.meet(state.id);
+            }
+            let deep = state.id.is_multiple_of(DEEP_ONE_IN);
+            judge(state, &promised, &options, deep, &mut self.tally)?;
+        }
+        Ok(())
     }
 
     /// Decides what an error means, and looks at what the step has moved.
@@ -265,37 +221,40 @@ impl Runner<'_> {
         let stats = db.stats();
         let before = std::mem::replace(&mut self.stats, stats);
         let stats = &self.stats;
-        let reached = &mut self.reached;
-        for (most, level) in reached.tables.iter_mut().zip(&stats.levels) {
-            *most = (*most).max(level.tables);
+        let tally = &mut self.tally;
+        for (name, level) in LEVEL_NAMES.into_iter().zip(&stats.levels) {
+            tally.add(name, level.tables.min(1));
         }
         if stats.flushes < before.flushes || stats.compactions < before.compactions {
             return;
         }
-        reached.flushes += stats.flushes - before.flushes;
+        tally.add("flushes", stats.flushes - before.flushes);
         let compactions = stats.compactions - before.compactions;
-        reached.compactions += compactions;
-        reached.stalls += stats.stalls_memory + stats.stalls_level_0 + stats.slowdowns_level_0
-            - before.stalls_memory
-            - before.stalls_level_0
-            - before.slowdowns_level_0;
+        tally.add("compactions", compactions);
+        tally.add(
+            "stalls",
+            stats.stalls_memory + stats.stalls_level_0 + stats.slowdowns_level_0
+                - before.stalls_memory
+                - before.stalls_level_0
+                - before.slowdowns_level_0,
+        );
         if compactions == 1 && stats.flushes == before.flushes {
             let deeper = |stats: &Stats| stats.levels.get(1..).map(<[_]>::to_vec);
             if stats.table_bytes_written == before.table_bytes_written
                 && stats.disk_bytes == before.disk_bytes
             {
-                reached.moves += 1;
+                tally.add("moves", 1);
             } else if deeper(stats) == deeper(&before) {
-                reached.compactions_within_level_0 += 1;
+                tally.add("compactions_within_level_0", 1);
             }
         }
     }
 
     /// The disk has failed, as it was asked to: nothing else may be wrong, and a crash must leave what was promised.
     fn disturbance(&mut self) -> Done {
-        self.reached.faults_met += 1;
+        self.tally.add("faults_met", 1);
         if self.stopping {
-            self.reached.stopped_midway += 1;
+            self.tally.add("stopped_midway", 1);
             return self.crash(self.number as u64, None, false);
         }
         self.disk.clear_faults();
@@ -303,7 +262,7 @@ impl Runner<'_> {
         let Some(db) = self.db.clone() else {
             return self.reopen(false);
         };
-        self.compare_all(&db, &self.oracle.map, self.oracle.now_ms)?;
+        self.present().compare_all(&db, self.config.keys.min(200))?;
         if db.stats().stopped.is_none() {
             return Ok(());
         }
@@ -318,6 +277,10 @@ impl Runner<'_> {
                 self.reopen(false)
             }
         }
+    }
+
+    fn present(&self) -> Moment<'_> {
+        Moment { map: &self.oracle.map, now_ms: self.oracle.now_ms }
     }
 
     fn db(&self) -> &Db {
@@ -426,7 +389,7 @@ impl Runner<'_> {
                 let live_before = live(&self.oracle.map, self.oracle.now_ms).len();
                 self.oracle.now_ms = self.oracle.now_ms.max(now);
                 let live_now = live(&self.oracle.map, self.oracle.now_ms).len();
-                self.reached.expired += (live_before - live_now) as u64;
+                self.tally.add("expired", (live_before - live_now) as u64);
                 Ok(())
             }
             Op::Close { by_drop, read_only } => self.close(*by_drop, *read_only),
@@ -451,7 +414,7 @@ impl Runner<'_> {
             Ok(()) => self.oracle.commit(changes, durability),
             // Where writing goes on, what failed is what came before the write: waiting, or reading for a condition.
             Err(Error::Io { .. }) if self.db().stats().stopped.is_some() => {
-                self.reached.writes_unknown += 1;
+                self.tally.add("writes_unknown", 1);
                 self.oracle.commit_perhaps(changes);
             }
             Err(_) => {}
@@ -471,14 +434,14 @@ impl Runner<'_> {
         self.wrote(result, vec![change], durability)?;
         if self.number.is_multiple_of(4) {
             let found = handle.get_entry(&key)?;
-            self.require_entry((written.keyspace, key), found, &self.oracle.map, self.oracle.now_ms)?;
+            self.present().require_entry((written.keyspace, key), found)?;
         }
         Ok(())
     }
 
     /// The bytes follow from the step's number and the entry's index in it.
     fn change(&self, written: &Written, index: usize) -> Change {
-        let mut dice = Dice((self.number * 1000 + index) as u64);
+        let mut dice = Dice::new(self.config.seed.wrapping_add((self.number * 1000 + index) as u64));
         let repeats = dice.below(2) == 0;
         let mut value = vec![0; written.len];
         let filler = dice.next().to_le_bytes();
@@ -521,15 +484,15 @@ impl Runner<'_> {
         let (conditions, unmet) = self.conditions(conditions);
         match (self.db().write_if(batch, &conditions), unmet) {
             (Err(Error::Invalid { .. }), _) if too_long => {
-                self.reached.batches_too_long += 1;
+                self.tally.add("batches_too_long", 1);
                 Ok(())
             }
             (Ok(Outcome::Unmet { index }), Some(unmet)) if index == unmet => {
-                self.reached.conditions_unmet += 1;
+                self.tally.add("conditions_unmet", 1);
                 Ok(())
             }
             (Ok(Outcome::Written(seq)), None) if !too_long => {
-                self.reached.conditions_met += u64::from(!conditions.is_empty());
+                self.tally.add("conditions_met", u64::from(!conditions.is_empty()));
                 self.wrote(Ok(()), changes, durability)?;
                 require!(seq + 1 == self.oracle.next_seq, "the batch's last entry is {seq}");
                 Ok(())
@@ -568,78 +531,24 @@ impl Runner<'_> {
 
     fn read(&mut self, keyspace: u8, snapshot: Option<usize>, read: &Read) -> Done {
         let held = snapshot.and_then(|slot| self.snapshots[slot].as_ref());
-        let (reader, map, now_ms): (Reader, _, _) = match held {
+        let (reader, moment): (Reader, _) = match held {
             Some((snapshot, map, now_ms)) => {
-                self.reached.snapshot_reads += 1;
-                (Reader::clone(&*snapshot.keyspace(keyspace)?), map, *now_ms)
+                self.tally.add("snapshot_reads", 1);
+                (Reader::clone(&*snapshot.keyspace(keyspace)?), Moment { map, now_ms: *now_ms })
             }
-            None => (Reader::clone(&*self.db().keyspace(keyspace)?), &self.oracle.map, self.oracle.now_ms),
+            None => {
+                let present = Moment { map: &self.oracle.map, now_ms: self.oracle.now_ms };
+                (Reader::clone(&*self.db().keyspace(keyspace)?), present)
+            }
         };
-        match read {
-            Read::Get(number) => {
-                let found = reader.get_entry(key(*number))?;
-                self.require_entry((keyspace, key(*number)), found, map, now_ms)?;
-            }
-            Read::GetMany(numbers) => {
-                let found = reader.get_many(numbers.iter().map(|number| key(*number)))?;
-                require!(found.len() == numbers.len(), "{} answers", found.len());
-                for (number, found) in numbers.iter().zip(found) {
-                    let slot = map.get(&(keyspace, key(*number))).filter(|slot| slot.is_live(now_ms));
-                    let same = found.as_deref() == slot.map(|slot| &*slot.value);
-                    require!(same, "get_many of k{number}: {found:?}, expected {slot:?}");
-                }
-            }
-            Read::Forward(stretch) => {
-                let (start, end) = stretch.bounds();
-                let expected = expected(map, keyspace, &start, end.as_deref(), now_ms);
-                let mut scan = reader.scan(range(&start, end.as_deref()));
-                let found = collect(|| scan.next_entry())?;
-                require_items(&expected, &found)?;
-            }
-            Read::Backward(stretch) => {
-                let (start, end) = stretch.bounds();
-                let mut expected = expected(map, keyspace, &start, end.as_deref(), now_ms);
-                expected.reverse();
-                let mut scan = reader.scan(range(&start, end.as_deref()));
-                let found = collect(|| scan.next_entry_back())?;
-                require_items(&expected, &found)?;
-            }
-            Read::BothEnds(stretch, bits) => {
-                let (start, end) = stretch.bounds();
-                let expected = expected(map, keyspace, &start, end.as_deref(), now_ms);
-                let (mut scan, mut dice) = (reader.scan(range(&start, end.as_deref())), Dice(*bits));
-                let (mut front, mut back) = (Vec::new(), Vec::new());
-                loop {
-                    let from_back = dice.below(2) == 0;
-                    let item = if from_back { scan.next_entry_back() } else { scan.next_entry() };
-                    let Some(item) = item.transpose()? else { break };
-                    if from_back { back.push(item) } else { front.push(item) }
-                }
-                require!(scan.next().is_none() && scan.next_back().is_none(), "a scan that is over goes on");
-                front.extend(back.into_iter().rev());
-                require_items(&expected, &front)?;
-            }
-            Read::Prefix(prefix) => {
-                let all = expected(map, keyspace, prefix, None, now_ms);
-                let expected: Vec<_> = all.into_iter().filter(|(key, _)| key.starts_with(prefix)).collect();
-                let mut scan = reader.scan_prefix(prefix);
-                let found = collect(|| scan.next_entry())?;
-                require_items(&expected, &found)?;
-            }
-            Read::Cursor(stretch, turns) => {
-                let (start, end) = stretch.bounds();
-                let expected = expected(map, keyspace, &start, end.as_deref(), now_ms);
-                walk_cursor(&reader, &expected, range(&start, end.as_deref()), turns)?;
-            }
-        }
-        Ok(())
+        check_read(&reader, moment, keyspace, read, &mut self.answers)
     }
 
     fn step_scan(&mut self, slot: usize, back: bool, count: usize) -> Done {
         let now_ms = self.oracle.now_ms;
         let Some((scan, expected)) = &mut self.scans[slot] else { return Ok(()) };
         for _ in 0..count {
-            self.reached.scan_steps += 1;
+            self.tally.add("scan_steps", 1);
             let item = if back { scan.next_entry_back() } else { scan.next_entry() }.transpose();
             let item = match item {
                 Ok(item) => item,
@@ -693,10 +602,10 @@ impl Runner<'_> {
         let report = self.db().backup(&place, BackupMode::Copy)?;
         self.oracle.keep(Durability::Sync);
         require!(report.seq + 1 == self.oracle.next_seq, "a backup up to {}", report.seq);
-        self.reached.backups += 1;
+        self.tally.add("backups", 1);
         let place = place.crash(self.number as u64);
         let copy = Db::open_with(Arc::new(place), self.options())?;
-        self.compare_all(&copy, &self.oracle.map, self.oracle.now_ms)?;
+        self.present().compare_all(&copy, self.config.keys.min(200))?;
         copy.put("k", "in the backup alone")?;
         copy.close()?;
         Ok(())
@@ -715,7 +624,7 @@ impl Runner<'_> {
             // Nobody has heard whether the log could be sealed.
             return self.reopen(false);
         }
-        self.reached.closes += 1;
+        self.tally.add("closes", 1);
         let next_seq = self.oracle.next_seq;
         self.oracle.keep(Durability::Sync);
         if read_only {
@@ -730,20 +639,23 @@ impl Runner<'_> {
     }
 
     fn kill(&mut self, then_crash: Option<u64>) -> Done {
-        self.reached.kills += 1;
+        self.tally.add("kills", 1);
         let mut found = self.disk.kill();
         self.let_go();
         if let Some(seed) = then_crash {
-            self.reached.crashes += 1;
+            self.tally.add("crashes", 1);
             found = found.crash(seed);
         }
         self.disk = found;
+        if let Some(watch) = &mut self.watch {
+            watch.go_on_with(&self.disk);
+        }
         (self.disturbed, self.stopping) = (false, false);
         self.reopen(then_crash.is_some())
     }
 
     fn crash(&mut self, seed: u64, stop_open_after: Option<u64>, read_only: bool) -> Done {
-        self.reached.crashes += 1;
+        self.tally.add("crashes", 1);
         let found = self.disk.crash(seed);
         // The same moment could have come out otherwise, too.
         let other = self.disk.crash(seed + 1_000_000);
@@ -759,7 +671,7 @@ impl Runner<'_> {
             match Db::open_with(Arc::new(self.disk.clone()), self.options()) {
                 // The disk may stop later than the open ends.
                 Ok(_) => {}
-                Err(Error::Io { .. }) => self.reached.opens_stopped += 1,
+                Err(Error::Io { .. }) => self.tally.add("opens_stopped", 1),
                 Err(error) => return Err(error.into()),
             }
             self.disk = self.disk.crash(seed + 1);
@@ -782,7 +694,7 @@ impl Runner<'_> {
         let check = verify(Arc::new(disk.clone()))?;
         require!(check.ok(), "the check finds damage: {check:?}");
         let db = Db::open_read_only_with(Arc::new(disk.clone()), self.options())?;
-        let found = self.everything(&db)?;
+        let found = everything(&db)?;
         let mut oracle = self.oracle.clone();
         oracle.recover(&found, power_lost).map_err(Trouble::Wrong)?;
         require!(matches!(db.put("k", "v"), Err(Error::ReadOnly)), "a read-only database takes writes");
@@ -800,7 +712,7 @@ impl Runner<'_> {
             match Db::open_with(Arc::new(self.disk.clone()), self.options()) {
                 Ok(db) => break db,
                 Err(Error::Io { .. }) if self.stopping => {
-                    self.reached.opens_stopped += 1;
+                    self.tally.add("opens_stopped", 1);
                     self.disk = self.disk.crash(self.number as u64);
                     (self.disturbed, self.stopping) = (false, false);
                     return self.open(true, next_seq);
@@ -814,10 +726,10 @@ impl Runner<'_> {
         };
         self.stats = Stats::default();
         let report = db.recovery();
-        self.reached.torn_tails += u64::from(report.torn_bytes > 0);
-        self.reached.sealed_opens += u64::from(report.sealed);
-        self.reached.several_logs += u64::from(report.wals > 1);
-        let found = match self.everything(&db) {
+        self.tally.add("torn_tails", u64::from(report.torn_bytes > 0));
+        self.tally.add("sealed_opens", u64::from(report.sealed));
+        self.tally.add("several_logs", u64::from(report.wals > 1));
+        let found = match everything(&db) {
             Err(Trouble::Engine(Error::Io { .. })) if self.disturbed => {
                 // Only what was asked for; once more, when it is over.
                 if self.stopping {
@@ -828,153 +740,26 @@ impl Runner<'_> {
                 }
                 self.disk.clear_faults();
                 self.disturbed = false;
-                self.everything(&db)?
+                everything(&db)?
             }
             found => found?,
         };
         let lost = self.oracle.recover(&found, power_lost).map_err(Trouble::Wrong)?;
-        self.reached.commits_lost += lost as u64;
+        self.tally.add("commits_lost", lost as u64);
         let seq = db.stats().seq + 1;
         require!(
             seq >= self.oracle.seq_floor,
             "sequence number {seq} could be given again: {} came before",
             self.oracle.seq_floor
         );
-        self.reached.jumps += u64::from(next_seq.is_some_and(|next_seq| seq > next_seq + (1 << 31)));
+        self.tally.add("jumps", u64::from(next_seq.is_some_and(|next_seq| seq > next_seq + (1 << 31))));
         (self.oracle.next_seq, self.oracle.seq_floor) = (seq, seq);
         self.db = Some(db);
         Ok(())
     }
-
-    /// Everything in all keyspaces.
-    fn everything(&self, db: &Db) -> Result<Map, Trouble> {
-        let mut found = Map::new();
-        for keyspace in KEYSPACES {
-            let mut scan = db.keyspace(keyspace)?.scan(..);
-            while let Some((key, entry)) = scan.next_entry().transpose()? {
-                let slot = Slot {
-                    value: (&entry.value[..]).into(),
-                    seq: entry.seq,
-                    expires_at_ms: entry.expires_at_ms,
-                };
-                found.insert((keyspace, key), slot);
-            }
-        }
-        Ok(found)
-    }
-
-    /// All of it by a scan, and every key by a get.
-    fn compare_all(&self, db: &Db, map: &Map, now_ms: u64) -> Done {
-        let (expected, found) = (live(map, now_ms), self.everything(db)?);
-        require!(expected == found, "a whole scan differs:\n{}", differences(&expected, &found));
-        for keyspace in KEYSPACES {
-            let reader = db.keyspace(keyspace)?;
-            for number in 0..self.config.keys.min(200) {
-                let found = reader.get_entry(key(number))?;
-                self.require_entry((keyspace, key(number)), found, map, now_ms)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn require_entry(&self, name: Name, found: Option<Entry>, map: &Map, now_ms: u64) -> Done {
-        let slot = map.get(&name).filter(|slot| slot.is_live(now_ms));
-        let same = match (slot, &found) {
-            (None, None) => true,
-            (Some(slot), Some(entry)) => is_entry(slot, entry),
-            _ => false,
-        };
-        let key = name.1.escape_ascii();
-        require!(same, "get of {}:{key} at {now_ms}: expected {slot:?}, found {found:?}", name.0);
-        Ok(())
-    }
-}
-
-fn is_entry(slot: &Slot, entry: &Entry) -> bool {
-    *slot.value == entry.value[..] && slot.seq == entry.seq && slot.expires_at_ms == entry.expires_at_ms
-}
-
-fn range(start: &[u8], end: Option<&[u8]>) -> KeyRange {
-    let end = end.map_or(Bound::Unbounded, |end| Bound::Excluded(end.to_vec()));
-    (Bound::Included(start.to_vec()), end).into()
 }
 
 /// A range delete of nothing is no entry.
 fn range_change(keyspace: u8, start: Vec<u8>, end: Option<Vec<u8>>) -> Vec<Change> {
     if end.as_ref() == Some(&start) { Vec::new() } else { vec![Change::Range(keyspace, start, end)] }
-}
-
-type Items = Vec<(Vec<u8>, Slot)>;
-
-fn expected(map: &Map, keyspace: u8, start: &[u8], end: Option<&[u8]>, now_ms: u64) -> Items {
-    within(map, keyspace, start, end)
-        .filter(|(_, slot)| slot.is_live(now_ms))
-        .map(|(name, slot)| (name.1.clone(), slot.clone()))
-        .collect()
-}
-
-fn collect(
-    mut next: impl FnMut() -> Option<cairndb::Result<(Vec<u8>, Entry)>>,
-) -> Result<Vec<(Vec<u8>, Entry)>, Trouble> {
-    let mut all = Vec::new();
-    while let Some(item) = next().transpose()? {
-        all.push(item);
-    }
-    Ok(all)
-}
-
-fn require_items(expected: &Items, found: &[(Vec<u8>, Entry)]) -> Done {
-    for (index, (expected, found)) in expected.iter().zip(found).enumerate() {
-        let same = expected.0 == found.0 && is_entry(&expected.1, &found.1);
-        require!(same, "item {index} of a scan: expected {expected:?}, found {found:?}");
-    }
-    let (expected, found) = (expected.len(), found.len());
-    require!(expected == found, "a scan of {found} items, expected {expected}");
-    Ok(())
-}
-
-/// A cursor stands between two keys; so does an index into what is expected.
-fn walk_cursor(reader: &Reader, expected: &Items, range: KeyRange, turns: &[Turn]) -> Done {
-    let (mut cursor, mut at) = (reader.cursor(range), 0);
-    for (index, turn) in turns.iter().enumerate() {
-        let (found, wanted) = match turn {
-            Turn::First => {
-                cursor.seek_first();
-                at = 0;
-                continue;
-            }
-            Turn::Last => {
-                cursor.seek_last();
-                at = expected.len();
-                continue;
-            }
-            Turn::Seek(number) => {
-                cursor.seek(key(*number));
-                at = expected.partition_point(|(other, _)| *other < key(*number));
-                continue;
-            }
-            Turn::Next => {
-                let wanted = expected.get(at);
-                at = (at + 1).min(expected.len());
-                (cursor.next()?, wanted)
-            }
-            Turn::Prev => {
-                let wanted = at.checked_sub(1).and_then(|before| expected.get(before));
-                at = at.saturating_sub(1);
-                (cursor.prev()?, wanted)
-            }
-        };
-        let same = match (found, wanted) {
-            (None, None) => true,
-            (Some((key, value)), Some((wanted, slot))) => key == *wanted && *value == *slot.value,
-            _ => false,
-        };
-        require!(same, "turn {index} ({turn:?}) of a cursor: expected {wanted:?}, found {found:?}");
-        if let Some((_, slot)) = wanted {
-            let entry = cursor.entry();
-            let same = entry.as_ref().is_some_and(|entry| is_entry(slot, entry));
-            require!(same, "the entry after turn {index}: expected {slot:?}, found {entry:?}");
-        }
-    }
-    Ok(())
 }

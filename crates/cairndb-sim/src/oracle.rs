@@ -6,26 +6,26 @@ use std::sync::Arc;
 use cairndb::Durability;
 
 /// Keyspace and key.
-pub(super) type Name = (u8, Vec<u8>);
+pub(crate) type Name = (u8, Vec<u8>);
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Slot {
-    pub(super) value: Arc<[u8]>,
-    pub(super) seq: u64,
-    pub(super) expires_at_ms: Option<u64>,
+pub(crate) struct Slot {
+    pub(crate) value: Arc<[u8]>,
+    pub(crate) seq: u64,
+    pub(crate) expires_at_ms: Option<u64>,
 }
 
 impl Slot {
-    pub(super) fn is_live(&self, now_ms: u64) -> bool {
+    pub(crate) fn is_live(&self, now_ms: u64) -> bool {
         self.expires_at_ms.is_none_or(|at| at > now_ms)
     }
 }
 
-pub(super) type Map = BTreeMap<Name, Slot>;
+pub(crate) type Map = BTreeMap<Name, Slot>;
 
 /// What one entry of a batch does.
 #[derive(Clone, Debug)]
-pub(super) enum Change {
+pub(crate) enum Change {
     Put(Name, Arc<[u8]>, Option<u64>),
     Delete(Name),
     Range(u8, Vec<u8>, Option<Vec<u8>>),
@@ -33,9 +33,9 @@ pub(super) enum Change {
 
 /// One atomic write.
 #[derive(Clone, Debug)]
-pub(super) struct Commit {
-    pub(super) first_seq: u64,
-    pub(super) changes: Vec<Change>,
+pub(crate) struct Commit {
+    pub(crate) first_seq: u64,
+    pub(crate) changes: Vec<Change>,
 }
 
 impl Commit {
@@ -62,7 +62,7 @@ impl Commit {
 }
 
 /// The part of `map` in a stretch of a keyspace.
-pub(super) fn within<'a>(
+pub(crate) fn within<'a>(
     map: &'a Map,
     keyspace: u8,
     start: &[u8],
@@ -75,38 +75,57 @@ pub(super) fn within<'a>(
 
 /// What the database must hold now, and what a crash may leave of it.
 #[derive(Clone, Default)]
-pub(super) struct Oracle {
-    pub(super) map: Arc<Map>,
+pub(crate) struct Oracle {
+    pub(crate) map: Arc<Map>,
     /// What stood when the database was opened, and the commits since.
     base: Arc<Map>,
     commits: Vec<Commit>,
     /// How many of the commits survive a kill, and a power loss, whatever happens.
     kept_by_kill: usize,
     kept_by_crash: usize,
-    pub(super) next_seq: u64,
-    /// Beyond every sequence number that was ever given.
-    pub(super) seq_floor: u64,
+    /// The map after each of the commits, from the base on, if they are to be remembered.
+    prefixes: Option<Vec<Arc<Map>>>,
+    pub(crate) next_seq: u64,
+    /// No open may begin below it: beyond every number that was ever given, and every open before.
+    pub(crate) seq_floor: u64,
+    /// Beyond every sequence number that was ever given to a write.
+    pub(crate) given_floor: u64,
     /// The largest reading of the clock so far.
-    pub(super) now_ms: u64,
+    pub(crate) now_ms: u64,
 }
 
 impl Oracle {
     /// Of a database that is not there yet.
-    pub(super) fn new(now_ms: u64) -> Oracle {
-        Oracle { next_seq: 1, seq_floor: 1, now_ms, ..Oracle::default() }
+    pub(crate) fn new(now_ms: u64) -> Oracle {
+        Oracle { next_seq: 1, seq_floor: 1, given_floor: 1, now_ms, ..Oracle::default() }
+    }
+
+    /// From now on remembers what each commit leaves.
+    pub(crate) fn remember(&mut self) {
+        self.prefixes = Some(vec![Arc::clone(&self.base)]);
+    }
+
+    /// What a crash may leave now.
+    ///
+    /// Requires: [`Oracle::remember`], before the first commit.
+    pub(crate) fn allowed(&self) -> Vec<Arc<Map>> {
+        self.prefixes.as_ref().map_or_else(Vec::new, |prefixes| prefixes[self.kept_by_crash..].to_vec())
     }
 
     /// A write that was acknowledged.
-    pub(super) fn commit(&mut self, changes: Vec<Change>, durability: Durability) {
+    pub(crate) fn commit(&mut self, changes: Vec<Change>, durability: Durability) {
         if !changes.is_empty() {
             let commit = self.note(changes);
             commit.apply(Arc::make_mut(&mut self.map));
+            if let Some(prefixes) = &mut self.prefixes {
+                prefixes.push(Arc::clone(&self.map));
+            }
         }
         self.keep(durability);
     }
 
     /// A write of which nothing is known.
-    pub(super) fn commit_perhaps(&mut self, changes: Vec<Change>) {
+    pub(crate) fn commit_perhaps(&mut self, changes: Vec<Change>) {
         if !changes.is_empty() {
             self.note(changes);
         }
@@ -116,12 +135,13 @@ impl Oracle {
         let commit = Commit { first_seq: self.next_seq, changes };
         self.next_seq += commit.changes.len() as u64;
         self.seq_floor = self.seq_floor.max(self.next_seq);
+        self.given_floor = self.next_seq;
         self.commits.push(commit.clone());
         commit
     }
 
     /// Everything written so far is as safe as this durability says.
-    pub(super) fn keep(&mut self, durability: Durability) {
+    pub(crate) fn keep(&mut self, durability: Durability) {
         if durability >= Durability::Os {
             self.kept_by_kill = self.commits.len();
         }
@@ -131,7 +151,7 @@ impl Oracle {
     }
 
     /// Finds which prefix of the commits left `found`, and goes on from there; returns how many commits were lost.
-    pub(super) fn recover(&mut self, found: &Map, power_lost: bool) -> Result<usize, String> {
+    pub(crate) fn recover(&mut self, found: &Map, power_lost: bool) -> Result<usize, String> {
         let kept = if power_lost { self.kept_by_crash } else { self.kept_by_kill };
         let mut map = Map::clone(&self.base);
         self.commits[..kept].iter().for_each(|commit| commit.apply(&mut map));
@@ -161,15 +181,18 @@ impl Oracle {
     }
 
     /// The database was opened, and everything in it is safe.
-    pub(super) fn settle(&mut self) {
+    pub(crate) fn settle(&mut self) {
         self.base = Arc::clone(&self.map);
         self.commits.clear();
         (self.kept_by_kill, self.kept_by_crash) = (0, 0);
+        if let Some(prefixes) = &mut self.prefixes {
+            *prefixes = vec![Arc::clone(&self.base)];
+        }
     }
 }
 
 /// What a reader finds at `now_ms`.
-pub(super) fn live(map: &Map, now_ms: u64) -> Map {
+pub(crate) fn live(map: &Map, now_ms: u64) -> Map {
     map.iter()
         .filter(|(_, slot)| slot.is_live(now_ms))
         .map(|(name, slot)| (name.clone(), slot.clone()))
@@ -177,7 +200,7 @@ pub(super) fn live(map: &Map, now_ms: u64) -> Map {
 }
 
 /// The first few keys on which two maps differ.
-pub(super) fn differences(expected: &Map, found: &Map) -> String {
+pub(crate) fn differences(expected: &Map, found: &Map) -> String {
     let shown = |slot: Option<&Slot>| {
         slot.map_or("nothing".to_string(), |slot| {
             format!("{} bytes @{} until {:?}", slot.value.len(), slot.seq, slot.expires_at_ms)

@@ -1,0 +1,144 @@
+//! Judge: opens what a crash has left, and holds it against what was promised.
+//!
+//! # Invariants
+//! What is looked at after a recovery, by the numbers that the messages carry:
+//! - O1. Every acknowledged `Sync` write is there. O2. The state is that after a prefix of the commits. O3. Batches
+//!   are whole or absent. O4. No deleted or older value comes back. (One comparison: what is found, sequence numbers
+//!   and all, must equal one of the states that the commits from the last promised one on have made.)
+//! - O5. The next sequence number is beyond every one that was given.
+//! - O6. A crash of the recovery itself, at each of its calls, changes nothing of what is found.
+//! - O7. No orphan file stays, and the check of everything at rest finds nothing.
+//! - O8. The database takes a write, and reads it.
+
+use std::sync::Arc;
+
+use cairndb::storage::{Fate, Faulty, FileKind, Storage};
+use cairndb::{Db, Options, verify};
+
+use crate::oracle::{Map, differences, live};
+use crate::reads::everything;
+use crate::states::{State, Take, Watch};
+use crate::tally::Tally;
+use crate::trouble::{Done, Trouble, require};
+
+/// What a recovery may find.
+pub(crate) struct Promised {
+    /// The states that the commits have made, from the last promised one on.
+    pub(crate) allowed: Vec<Arc<Map>>,
+    pub(crate) now_ms: u64,
+    /// Beyond every sequence number that was ever given to a write.
+    pub(crate) given_floor: u64,
+}
+
+/// How many steps of maintenance a small database may need before nothing is left to do.
+const STEPS_MAX: usize = 400;
+
+/// States at each call of a recovery.
+const STATES_PER_RECOVERY_CALL: u64 = 2;
+
+/// Recovers `state`; with `deep`, crashes the recovery too, and looks at what is on the disk when it is at rest.
+pub(crate) fn judge(
+    state: &State,
+    promised: &Promised,
+    options: &Options,
+    deep: bool,
+    tally: &mut Tally,
+) -> Result<(), String> {
+    let told = |trouble: Trouble| format!("after a crash ({}): {}", state.fates, trouble.told());
+    let image = deep.then(|| state.disk.crashed_with(&mut |_| Fate::Keep));
+    let found = recover(&state.disk, promised, options, deep).map_err(told)?;
+    if let Some(image) = image {
+        tally.add("recoveries_crashed", 1);
+        crash_recovery(&image, &found, state.id, options, tally).map_err(told)?;
+    }
+    Ok(())
+}
+
+fn recover(disk: &Faulty, promised: &Promised, options: &Options, deep: bool) -> Result<Map, Trouble> {
+    let db = Db::open_with(Arc::new(disk.clone()), options.clone())?;
+    let found = everything(&db)?;
+    let is_found = |map: &Arc<Map>| {
+        let live = map.iter().filter(|(_, slot)| slot.is_live(promised.now_ms));
+        live.eq(found.iter())
+    };
+    if !promised.allowed.iter().any(is_found) {
+        return Err(Trouble::Wrong(no_prefix(promised, &found)));
+    }
+    let seq = db.stats().seq;
+    require!(
+        seq + 1 >= promised.given_floor,
+        "O5: sequence number {} could be given again: {} came before",
+        seq + 1,
+        promised.given_floor
+    );
+    db.put("after the crash", "written").map_err(|error| Trouble::Wrong(format!("O8: {error:?}")))?;
+    let written = db.get_entry("after the crash")?;
+    require!(written.is_some_and(|entry| entry.seq == seq + 1), "O8: what is written now is not there");
+    if deep {
+        settle(&db)?;
+        look_for_orphans(disk, &db)?;
+    }
+    // Closing in order is another test's, and would take longer than all of this.
+    let disk_left = disk.kill();
+    drop(db);
+    if deep {
+        let verification = verify(Arc::new(disk_left))?;
+        require!(verification.ok(), "O7: the check finds damage: {verification:?}");
+    }
+    Ok(found)
+}
+
+fn no_prefix(promised: &Promised, found: &Map) -> String {
+    let against = |map: Option<&Arc<Map>>| {
+        map.map_or_else(String::new, |map| differences(&live(map, promised.now_ms), found))
+    };
+    format!(
+        "O1-O4: what was found is none of the {} states that were promised or possible;\nagainst the first:\n{}\n\
+         against the last:\n{}",
+        promised.allowed.len(),
+        against(promised.allowed.first()),
+        against(promised.allowed.last()),
+    )
+}
+
+fn settle(db: &Db) -> Done {
+    for _ in 0..STEPS_MAX {
+        if !db.maintain()? {
+            return Ok(());
+        }
+    }
+    Err(Trouble::Wrong(format!("O7: maintenance has more to do after {STEPS_MAX} steps")))
+}
+
+/// One manifest, the tables that the version names, the active log and at most one spare and one predecessor.
+fn look_for_orphans(disk: &Faulty, db: &Db) -> Done {
+    let names = disk.list("sim.list").map_err(|error| Trouble::Wrong(error.to_string()))?;
+    let count = |kind| names.iter().filter(|name| name.kind == kind).count() as u64;
+    let tables: u64 = db.stats().levels.iter().map(|level| level.tables).sum();
+    require!(count(FileKind::Manifest) == 1, "O7: not one manifest: {names:?}");
+    require!(count(FileKind::SsTable) == tables, "O7: {tables} tables, and these files: {names:?}");
+    require!(count(FileKind::Wal) <= 3, "O7: too many logs: {names:?}");
+    Ok(())
+}
+
+/// O6: opens `image` and crashes that at each of its calls; every disk so left must recover to the same.
+fn crash_recovery(image: &Faulty, found: &Map, seed: u64, options: &Options, tally: &mut Tally) -> Done {
+    let watch = Watch::begin(image, Take::Drawn { seed, per_call: STATES_PER_RECOVERY_CALL });
+    let opened = Db::open_with(Arc::new(image.clone()), options.clone());
+    let states = watch.take();
+    image.kill();
+    drop(opened?);
+    for state in states {
+        tally.add("states_in_recovery", 1);
+        let db = Db::open_with(Arc::new(state.disk.clone()), options.clone())?;
+        let again = everything(&db)?;
+        require!(
+            again == *found,
+            "O6: after a crash of the recovery ({}), something else is found:\n{}",
+            state.fates,
+            differences(found, &again)
+        );
+        state.disk.kill();
+    }
+    Ok(())
+}

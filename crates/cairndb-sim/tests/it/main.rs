@@ -1,0 +1,4 @@
+//! The simulation from outside.
+
+mod app;
+mod parts;
