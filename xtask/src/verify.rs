@@ -191,7 +191,7 @@ fn has_cargo_tool(root: &Path, name: &str) -> bool {
 }
 
 /// The cargo that runs us, with these arguments.
-fn cargo(root: &Path, arguments: &str) -> Command {
+pub(crate) fn cargo(root: &Path, arguments: &str) -> Command {
     let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.args(arguments.split_whitespace()).current_dir(root);
     command
@@ -212,7 +212,7 @@ fn run(mut command: Command) -> Outcome {
 }
 
 /// What the command prints, if it can be run and succeeds.
-fn read_output(mut command: Command) -> Option<String> {
+pub(crate) fn read_output(mut command: Command) -> Option<String> {
     let output = command.stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
     output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
 }

@@ -12,7 +12,7 @@
 
 use std::sync::Arc;
 
-use cairndb::storage::{Fate, Faulty, FileKind, Storage};
+use cairndb::storage::{Fate, Faulty, FileKind, FileName, Storage};
 use cairndb::{Db, Options, verify};
 
 use crate::oracle::{Map, differences, live};
@@ -32,6 +32,9 @@ pub(crate) struct Promised {
 
 /// How many steps of maintenance a small database may need before nothing is left to do.
 const STEPS_MAX: usize = 400;
+
+/// Five that were closed and opened again without a flush, the active one and a spare.
+const LOGS_MAX: u64 = 7;
 
 /// States at each call of a recovery.
 const STATES_PER_RECOVERY_CALL: u64 = 2;
@@ -110,14 +113,17 @@ fn settle(db: &Db) -> Done {
     Err(Trouble::Wrong(format!("O7: maintenance has more to do after {STEPS_MAX} steps")))
 }
 
-/// One manifest, the tables that the version names, the active log and at most one spare and one predecessor.
+/// One manifest, the tables that the version names, and logs from the checkpoint on.
 fn look_for_orphans(disk: &Faulty, db: &Db) -> Done {
     let names = disk.list("sim.list").map_err(|error| Trouble::Wrong(error.to_string()))?;
     let count = |kind| names.iter().filter(|name| name.kind == kind).count() as u64;
     let tables: u64 = db.stats().levels.iter().map(|level| level.tables).sum();
     require!(count(FileKind::Manifest) == 1, "O7: not one manifest: {names:?}");
     require!(count(FileKind::SsTable) == tables, "O7: {tables} tables, and these files: {names:?}");
-    require!(count(FileKind::Wal) <= 3, "O7: too many logs: {names:?}");
+    let checkpoint = db.stats().checkpoint_wal;
+    let is_old = |name: &&FileName| name.kind == FileKind::Wal && name.number < checkpoint;
+    require!(!names.iter().any(|name| is_old(&name)), "O7: logs before the checkpoint {checkpoint}: {names:?}");
+    require!(count(FileKind::Wal) <= LOGS_MAX, "O7: too many logs: {names:?}");
     Ok(())
 }
 

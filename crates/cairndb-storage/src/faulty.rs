@@ -378,7 +378,11 @@ impl Disk {
     /// Lets the observer look at the disk, unless it is the observer who calls.
     fn show_observer(self: &Arc<Disk>, site: Site, operation: Operation) {
         let place = || self.observer.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(mut observer) = place().take() else { return };
+        let is_let_through = {
+            let state = self.state();
+            state.stopped.is_none() && state.calls_until_stop != Some(0)
+        };
+        let Some(mut observer) = is_let_through.then(|| place().take()).flatten() else { return };
         observer(&Faulty { disk: self.clone() }, site, operation);
         place().get_or_insert(observer);
     }

@@ -264,7 +264,10 @@ fn an_observer_sees_the_disk_before_each_call() {
     disk.observe(None);
     file.sync(SITE).unwrap();
     assert_eq!(seen.iter().collect::<Vec<_>>(), [(0, 0), (3, 0), (3, 3)]);
-    assert_eq!(disk.crash(0).read_file(wal(1)).unwrap(), b"onetwo", "the disk went on");
+    let found = disk.crash(0);
+    assert_eq!(found.read_file(wal(1)).unwrap(), b"onetwo", "the disk went on");
+    disk.observe(Some(Box::new(|_, _, _| panic!("a dead disk lets no call through"))));
+    file.sync(SITE).unwrap_err();
 }
 
 #[test]

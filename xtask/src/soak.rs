@@ -1,0 +1,253 @@
+//! Soak: long runs of the rigs, in parts that add up, and the page that is made of their log.
+//!
+//! `cargo xtask soak --part P --minutes M` goes on where the last run of that part ended, and appends one line to
+//! `docs/soak.log`: date, commit, seeds, count, duration. `docs/reliability.md` takes its table from that log alone,
+//! so that no number stands there without its line; `cargo xtask tidy` compares the two.
+//!
+//! # Why this way
+//! A rig prints one line of JSON as its last, and nobody else writes the log. That line is flat and ours, so it is
+//! read here by looking for names, without a library.
+
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use crate::verify::read_output;
+
+/// Where the runs are written down.
+pub(crate) const LOG: &str = "docs/soak.log";
+
+/// The page whose table is made from the log.
+pub(crate) const PAGE: &str = "docs/reliability.md";
+
+const BEGIN: &str = "<!-- from docs/soak.log: begin -->\n";
+const END: &str = "<!-- from docs/soak.log: end -->";
+
+/// A rig that runs for a long time.
+struct Part {
+    name: &'static str,
+    /// What the figure shows, as the page says it.
+    about: &'static str,
+    goal: u64,
+    /// The command; `{from}` is the first seed and `{minutes}` how long.
+    command: &'static str,
+}
+
+const PARTS: &[Part] = &[
+    Part {
+        name: "crash",
+        about: "distinct simulated crash states, at every storage call; a tenth with the recovery crashed too",
+        goal: 10_000_000,
+        command: "cargo run --release -q -p cairndb-sim -- crash --from {from} --minutes {minutes}",
+    },
+    Part {
+        name: "exhaustive-4",
+        about: "sequences of four operations over two keys, every crash state inside the last",
+        goal: 14_641,
+        command: "cargo run --release -q -p cairndb-sim -- exhaustive-4 --from {from} --minutes {minutes}",
+    },
+    Part {
+        name: "world",
+        about: "worlds of 2,000 operations with crashes, kills and failed calls among them",
+        goal: 1_000,
+        command: "cargo run --release -q -p cairndb-sim -- world --from {from} --minutes {minutes}",
+    },
+    Part {
+        name: "metamorphic",
+        about: "traces under 16 option sets each, answers equal byte for byte",
+        goal: 10_000,
+        command: "cargo run --release -q -p cairndb-sim -- metamorphic --from {from} --minutes {minutes}",
+    },
+];
+
+/// One run, as its line in the log tells it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Run {
+    date: String,
+    commit: String,
+    part: String,
+    unit: String,
+    seeds: String,
+    count: u64,
+    seconds: f64,
+    failures: u64,
+}
+
+impl Run {
+    fn parse(line: &str) -> Option<Run> {
+        Some(Run {
+            date: text_of(line, "date")?,
+            commit: text_of(line, "commit")?,
+            part: text_of(line, "part")?,
+            unit: text_of(line, "unit").unwrap_or_default(),
+            seeds: text_of(line, "seeds").unwrap_or_default(),
+            count: number_of(line, "count")? as u64,
+            seconds: number_of(line, "seconds")?,
+            failures: number_of(line, "failures")? as u64,
+        })
+    }
+
+    fn next_seed(&self) -> u64 {
+        self.seeds.split("..").nth(1).and_then(|end| end.parse().ok()).unwrap_or(0)
+    }
+}
+
+/// The string behind `"name":` in a line of flat JSON.
+fn text_of(line: &str, name: &str) -> Option<String> {
+    let rest = line.split_once(&format!("\"{name}\":\""))?.1;
+    rest.split_once('"').map(|(text, _)| text.to_string())
+}
+
+/// The number behind `"name":`.
+fn number_of(line: &str, name: &str) -> Option<f64> {
+    let rest = line.split_once(&format!("\"{name}\":"))?.1;
+    rest.split([',', '}']).next()?.trim().parse().ok()
+}
+
+/// Runs the part that the arguments name, writes down how it went, and makes the page anew.
+pub(crate) fn soak(root: &Path, arguments: &[&str]) -> bool {
+    let (mut wanted, mut minutes) = (None, None);
+    let mut rest = arguments.iter();
+    while let Some(argument) = rest.next() {
+        match (*argument, rest.next()) {
+            ("--part", Some(name)) => wanted = PARTS.iter().find(|part| part.name == *name),
+            ("--minutes", Some(text)) => minutes = text.parse::<f64>().ok(),
+            _ => wanted = None,
+        }
+    }
+    let (Some(part), Some(minutes)) = (wanted, minutes) else {
+        eprintln!("cargo xtask soak --part PART --minutes M\nThe parts:");
+        PARTS.iter().for_each(|part| eprintln!("  {:<14}{}", part.name, part.about));
+        return false;
+    };
+    let runs = read_log(root);
+    let from = runs.iter().filter(|run| run.part == part.name).map(Run::next_seed).max().unwrap_or(0);
+    let Some((passed, told)) = run_part(root, part, from, minutes) else { return false };
+    let stamp = format!(r#"{{"date":"{}","commit":"{}","#, date(), commit(root));
+    let line = told.replacen('{', &stamp, 1);
+    if Run::parse(&line).is_none() {
+        eprintln!("the rig's last line is not a result: {told}");
+        return false;
+    }
+    append_to_log(root, &line);
+    fs::write(root.join(PAGE), page(root)).expect("the page can be written");
+    passed
+}
+
+/// Whether the part passed, and its last line; what it prints is shown as it comes.
+fn run_part(root: &Path, part: &Part, from: u64, minutes: f64) -> Option<(bool, String)> {
+    let text = part.command.replace("{from}", &from.to_string()).replace("{minutes}", &minutes.to_string());
+    println!("{text}");
+    let mut words = text.split_whitespace();
+    let mut command = Command::new(words.next()?);
+    command.args(words).current_dir(root).stderr(Stdio::inherit());
+    match command.output() {
+        Ok(output) => {
+            let told = String::from_utf8_lossy(&output.stdout).into_owned();
+            print!("{told}");
+            Some((output.status.success(), told.lines().last().unwrap_or_default().to_string()))
+        }
+        Err(error) => {
+            eprintln!("{error}");
+            None
+        }
+    }
+}
+
+fn date() -> String {
+    let mut date = Command::new("date");
+    date.args(["-u", "+%Y-%m-%dT%H:%MZ"]);
+    read_output(date).unwrap_or_default().trim().to_string()
+}
+
+/// The commit whose code runs; with a plus where the sources differ from it.
+fn commit(root: &Path) -> String {
+    let git = |arguments: &[&str]| {
+        let mut git = Command::new("git");
+        git.args(arguments).current_dir(root);
+        read_output(git).unwrap_or_default()
+    };
+    let short = git(&["rev-parse", "--short=10", "HEAD"]);
+    let changed = git(&["status", "--porcelain", "--", ".", ":!docs"]);
+    format!("{}{}", short.trim(), if changed.is_empty() { "" } else { "+" })
+}
+
+fn read_log(root: &Path) -> Vec<Run> {
+    fs::read_to_string(root.join(LOG)).unwrap_or_default().lines().filter_map(Run::parse).collect()
+}
+
+fn append_to_log(root: &Path, line: &str) {
+    let mut log = fs::OpenOptions::new().create(true).append(true).open(root.join(LOG)).expect("the log opens");
+    writeln!(log, "{line}").expect("the log takes a line");
+}
+
+/// The page as the log makes it: its prose as it stands, its table anew.
+pub(crate) fn page(root: &Path) -> String {
+    let old = fs::read_to_string(root.join(PAGE)).unwrap_or_default();
+    let (Some((before, rest)), runs) = (old.split_once(BEGIN), read_log(root)) else { return old };
+    let Some((_, after)) = rest.split_once(END) else { return old };
+    format!("{before}{BEGIN}{}{END}{after}", table(&runs))
+}
+
+fn table(runs: &[Run]) -> String {
+    let mut lines = String::from("| rig | what was run | so far | failures | runs | hours | last run | commit |\n");
+    lines.push_str("|---|---|---|---|---|---|---|---|\n");
+    for part in PARTS {
+        let of_part: Vec<&Run> = runs.iter().filter(|run| run.part == part.name).collect();
+        let Some(last) = of_part.last() else { continue };
+        let count: u64 = of_part.iter().map(|run| run.count).sum();
+        let failures: u64 = of_part.iter().map(|run| run.failures).sum();
+        let hours = of_part.iter().map(|run| run.seconds).sum::<f64>() / 3600.0;
+        let so_far = if count >= part.goal {
+            grouped(count)
+        } else {
+            format!("{} of {}", grouped(count), grouped(part.goal))
+        };
+        lines.push_str(&format!(
+            "| {} | {} | {so_far} | {failures} | {} | {hours:.2} | {} | {} |\n",
+            part.name,
+            part.about,
+            of_part.len(),
+            last.date,
+            last.commit,
+        ));
+    }
+    lines
+}
+
+/// 1234567 as 1,234,567.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LINE: &str = r#"{"date":"2026-11-23T10:00Z","commit":"0123456789","part":"crash","unit":"distinct","count":1234567,"seeds":"5..17","seconds":3600.0,"failures":0}"#;
+
+    #[test]
+    fn a_line_of_the_log_is_read_back() {
+        let run = Run::parse(LINE).unwrap();
+        assert_eq!((run.count, run.next_seed(), run.failures), (1_234_567, 17, 0));
+        assert_eq!(Run::parse("{}"), None);
+        assert_eq!(Run::parse(&LINE.replace("\"count\":1234567,", "")), None);
+    }
+
+    #[test]
+    fn the_table_adds_up_and_says_what_is_missing() {
+        let run = Run::parse(LINE).unwrap();
+        let text = table(&[run.clone(), run]);
+        assert!(text.contains("| 2,469,134 of 10,000,000 | 0 | 2 | 2.00 |"), "{text}");
+        assert!(!text.contains("world"), "a part that never ran has no row: {text}");
+    }
+}
