@@ -12,6 +12,8 @@ use std::env;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+mod sabotage;
+mod soak;
 mod tidy;
 mod verify;
 
@@ -24,6 +26,8 @@ cargo xtask <command>
              tests      cargo nextest run, or cargo test where nextest is not installed
              doc tests  cargo test --doc
              slow       the tests that need optimised code: #[ignore]d tests named slow_*
+             simulator  cairndb-sim: crashes at every storage call, sequences, option sets, an application
+             sabotage   one planted bug, drawn by the commit, must be caught
              docs       cargo doc, warnings are errors
              tidy       see below
              wasm       cairndb and cairndb-storage, checked for wasm32-unknown-unknown
@@ -33,6 +37,8 @@ cargo xtask <command>
            environment also if one was skipped.
   fix      cargo clippy --fix, then cargo fmt
   tidy     read the sources as text: rooms, bans, plates, constants, links, words, ignored tests
+  soak     --part P --minutes M: run a rig for long, and write down how it went in docs/soak.log
+  sabotage [NN...] [--draw SEED]: plant bugs, all of them or those named, and show that a rig catches each
 ";
 
 fn main() -> ExitCode {
@@ -42,6 +48,8 @@ fn main() -> ExitCode {
         ["verify"] => verify::verify(&root),
         ["fix"] => verify::fix(&root),
         ["tidy"] => tidy::tidy(&root),
+        ["soak", ref rest @ ..] => soak::soak(&root, rest),
+        ["sabotage", ref rest @ ..] => sabotage::sabotage(&root, rest),
         ["help" | "--help" | "-h"] => {
             print!("{HELP}");
             true

@@ -121,7 +121,8 @@ pub(crate) fn soak(root: &Path, arguments: &[&str]) -> bool {
         PARTS.iter().for_each(|part| eprintln!("  {:<14}{}", part.name, part.about));
         return false;
     };
-    let runs = read_log(root);
+    let log = fs::read_to_string(root.join(LOG)).unwrap_or_default();
+    let runs = runs_of(&log);
     let from = runs.iter().filter(|run| run.part == part.name).map(Run::next_seed).max().unwrap_or(0);
     let Some((passed, told)) = run_part(root, part, from, minutes) else { return false };
     let stamp = format!(r#"{{"date":"{}","commit":"{}","#, date(), commit(root));
@@ -131,8 +132,14 @@ pub(crate) fn soak(root: &Path, arguments: &[&str]) -> bool {
         return false;
     }
     append_to_log(root, &line);
-    fs::write(root.join(PAGE), page(root)).expect("the page can be written");
-    passed
+    let old = fs::read_to_string(root.join(PAGE)).unwrap_or_default();
+    match page_of(&old, &format!("{log}{line}\n")) {
+        Some(page) => fs::write(root.join(PAGE), page).is_ok() && passed,
+        None => {
+            eprintln!("{PAGE} has no place for the table");
+            false
+        }
+    }
 }
 
 /// Whether the part passed, and its last line; what it prints is shown as it comes.
@@ -173,25 +180,26 @@ fn commit(root: &Path) -> String {
     format!("{}{}", short.trim(), if changed.is_empty() { "" } else { "+" })
 }
 
-fn read_log(root: &Path) -> Vec<Run> {
-    fs::read_to_string(root.join(LOG)).unwrap_or_default().lines().filter_map(Run::parse).collect()
+fn runs_of(log: &str) -> Vec<Run> {
+    log.lines().filter_map(Run::parse).collect()
 }
 
 fn append_to_log(root: &Path, line: &str) {
-    let mut log = fs::OpenOptions::new().create(true).append(true).open(root.join(LOG)).expect("the log opens");
+    let mut log =
+        fs::OpenOptions::new().create(true).append(true).open(root.join(LOG)).expect("the log opens");
     writeln!(log, "{line}").expect("the log takes a line");
 }
 
-/// The page as the log makes it: its prose as it stands, its table anew.
-pub(crate) fn page(root: &Path) -> String {
-    let old = fs::read_to_string(root.join(PAGE)).unwrap_or_default();
-    let (Some((before, rest)), runs) = (old.split_once(BEGIN), read_log(root)) else { return old };
-    let Some((_, after)) = rest.split_once(END) else { return old };
-    format!("{before}{BEGIN}{}{END}{after}", table(&runs))
+/// The page as the log makes it: its prose as it stands, its table anew. `None` if the table has no place in it.
+pub(crate) fn page_of(page: &str, log: &str) -> Option<String> {
+    let (before, rest) = page.split_once(BEGIN)?;
+    let (_, after) = rest.split_once(END)?;
+    Some(format!("{before}{BEGIN}{}{END}{after}", table(&runs_of(log))))
 }
 
 fn table(runs: &[Run]) -> String {
-    let mut lines = String::from("| rig | what was run | so far | failures | runs | hours | last run | commit |\n");
+    let mut lines =
+        String::from("| rig | what was run | so far | failures | runs | hours | last run | commit |\n");
     lines.push_str("|---|---|---|---|---|---|---|---|\n");
     for part in PARTS {
         let of_part: Vec<&Run> = runs.iter().filter(|run| run.part == part.name).collect();
@@ -241,6 +249,13 @@ mod tests {
         assert_eq!((run.count, run.next_seed(), run.failures), (1_234_567, 17, 0));
         assert_eq!(Run::parse("{}"), None);
         assert_eq!(Run::parse(&LINE.replace("\"count\":1234567,", "")), None);
+    }
+
+    #[test]
+    fn the_page_keeps_its_prose() {
+        let page = page_of(&format!("before\n{BEGIN}old\n{END}\nafter"), LINE).unwrap();
+        assert!(page.starts_with("before\n") && page.ends_with("\nafter") && !page.contains("old"), "{page}");
+        assert_eq!(page_of("no place", LINE), None);
     }
 
     #[test]

@@ -13,9 +13,18 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::tidy;
+use crate::{sabotage, tidy};
 
 const WASM_TARGET: &str = "wasm32-unknown-unknown";
+
+/// What the simulator runs here; `cargo xtask soak` runs more.
+const SIMULATIONS: &[&str] = &[
+    "-- crash --count 200000",
+    "-- exhaustive-3 --seeds 1331",
+    "-- metamorphic --seeds 50",
+    "-- world --seeds 24",
+    "--example orders",
+];
 
 /// Runs every check; true if none failed and, under `CI=true`, none was skipped.
 pub(crate) fn verify(root: &Path) -> bool {
@@ -43,6 +52,20 @@ pub(crate) fn verify(root: &Path) -> bool {
     report.build_step("tests", || run(cargo(tests)));
     report.build_step("doc tests", || run(cargo("test --doc --workspace --locked")));
     report.build_step("slow", || run(cargo(slow_tests)));
+    report.build_step("simulator", || {
+        let passed = SIMULATIONS.iter().all(|arguments| {
+            run(cargo(&format!("run --release -q --locked -p cairndb-sim {arguments}"))) == Outcome::Passed
+        });
+        Outcome::of(passed)
+    });
+    report.build_step("sabotage", || {
+        let mut git = Command::new("git");
+        git.args(["rev-parse", "HEAD"]).current_dir(root);
+        match read_output(git) {
+            Some(commit) => Outcome::of(sabotage::sabotage(root, &["--draw", commit.trim()])),
+            None => Outcome::Skipped("not a git checkout, or no git: nothing to draw a patch by".into()),
+        }
+    });
     report.build_step("docs", || {
         let mut docs = cargo("doc --no-deps --workspace --locked");
         docs.env("RUSTDOCFLAGS", "-D warnings");

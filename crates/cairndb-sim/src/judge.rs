@@ -122,7 +122,10 @@ fn look_for_orphans(disk: &Faulty, db: &Db) -> Done {
     require!(count(FileKind::SsTable) == tables, "O7: {tables} tables, and these files: {names:?}");
     let checkpoint = db.stats().checkpoint_wal;
     let is_old = |name: &&FileName| name.kind == FileKind::Wal && name.number < checkpoint;
-    require!(!names.iter().any(|name| is_old(&name)), "O7: logs before the checkpoint {checkpoint}: {names:?}");
+    require!(
+        !names.iter().any(|name| is_old(&name)),
+        "O7: logs before the checkpoint {checkpoint}: {names:?}"
+    );
     require!(count(FileKind::Wal) <= LOGS_MAX, "O7: too many logs: {names:?}");
     Ok(())
 }

@@ -24,6 +24,7 @@ mod plates;
 mod rooms;
 mod words;
 
+use crate::soak;
 use source::RustFile;
 
 /// What holds nothing we wrote. (In a second worktree `.git` is a file.)
@@ -54,13 +55,21 @@ pub(crate) fn tidy(root: &Path) -> bool {
 
 type Check = fn(&Tree) -> Checked;
 
-const CHECKS: [(&str, Check); 7] = [
+const CHECKS: [(&str, Check); 8] = [
     ("rooms", |tree| rooms::check(&tree.rust_under(rooms::DIRECTORY))),
     ("bans", |tree| bans::check(&tree.rust_under("crates/"))),
     ("plates", |tree| plates::check(&tree.rust_under(""))),
     ("constants", |tree| constants::check(tree.text("FORMAT.md"), &tree.rust_under(constants::DIRECTORY))),
     ("links", |tree| links::check(&tree.texts, &tree.paths)),
     ("words", |tree| words::check(&tree.texts, &tree.rust_under(""))),
+    ("soak", |tree| {
+        let (page, log) =
+            (tree.text(soak::PAGE).unwrap_or_default(), tree.text(soak::LOG).unwrap_or_default());
+        let is_from_log = soak::page_of(page, log).as_deref() == Some(page);
+        let what = "its table is not what docs/soak.log makes of it";
+        let findings = if is_from_log { Vec::new() } else { vec![Finding::new(soak::PAGE, 1, what)] };
+        Checked { looked_at: format!("{} runs", log.lines().count()), findings }
+    }),
     ("ignored", |tree| ignored::check(&tree.rust_under(""))),
 ];
 

@@ -1,0 +1,228 @@
+//! Sabotage: planted bugs, each of which a rig must catch: a rig that has caught nothing proves nothing.
+//!
+//! Each `crates/cairndb-sim/sabotage/NN-name.patch` begins with a few lines of `Word: text`: which promise it breaks,
+//! which public report it resembles, if any, and the rig that is to catch it. A patch is applied to a copy of the tree,
+//! the rig is built there and run, and it must fail. A patch that does not apply, does not compile, or is not caught in
+//! time fails the run; so does a rig that fails on the tree as it is.
+//!
+//! # Why this way
+//! One scratch copy with one warm target directory: of the copy only what differs is written, so that a build after a
+//! patch builds what the patch touches.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::verify::read_output;
+
+const PATCHES: &str = "crates/cairndb-sim/sabotage";
+
+/// How long a rig may look for a planted bug.
+const SEARCH_SECONDS: u64 = 300;
+
+/// The rigs, as commands; what a patch says behind the rig's name follows.
+const RIGS: &[(&str, &str)] = &[("sim", "cargo run -q --profile sabotage --locked -p cairndb-sim --")];
+
+struct Patch {
+    name: String,
+    path: PathBuf,
+    breaks: String,
+    rig: String,
+}
+
+impl Patch {
+    fn read(path: PathBuf) -> Result<Patch, String> {
+        let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let text = fs::read_to_string(&path).map_err(|error| format!("{name}: {error}"))?;
+        let says = |word: &str| {
+            let line = text
+                .lines()
+                .take_while(|line| !line.starts_with("diff "))
+                .find_map(|line| line.strip_prefix(word));
+            line.map(|rest| rest.trim().to_string())
+                .ok_or_else(|| format!("{name}: has no line `{word} ...`"))
+        };
+        let (breaks, rig) = (says("Breaks:")?, says("Rig:")?);
+        Ok(Patch { name, path, breaks, rig })
+    }
+}
+
+/// Runs the planted bugs that the arguments name, one that `--draw SEED` picks, or all; true if all were caught.
+pub(crate) fn sabotage(root: &Path, arguments: &[&str]) -> bool {
+    let patches = match read_patches(root) {
+        Ok(patches) => patches,
+        Err(told) => {
+            eprintln!("{told}");
+            return false;
+        }
+    };
+    let total = patches.len();
+    let wanted: Vec<&Patch> = match arguments {
+        [] => patches.iter().collect(),
+        ["--draw", seed] => patches.iter().skip(hash(seed) as usize % total.max(1)).take(1).collect(),
+        names => {
+            patches.iter().filter(|patch| names.iter().any(|name| patch.name.starts_with(name))).collect()
+        }
+    };
+    if wanted.is_empty() {
+        eprintln!("no such patch in {PATCHES}");
+        return false;
+    }
+    let scratch = root.join("target/sabotage/tree");
+    let begun = Instant::now();
+    let mut caught = 0;
+    if !baseline(root, &scratch, &wanted) {
+        return false;
+    }
+    for patch in &wanted {
+        match try_patch(root, &scratch, patch) {
+            Ok(told) => {
+                caught += 1;
+                println!("caught   {:<44}{told}", patch.name);
+            }
+            Err(told) => println!("MISSED   {:<44}{told}\n         it breaks: {}", patch.name, patch.breaks),
+        }
+    }
+    println!(
+        r#"{{"part":"sabotage","unit":"caught","count":{caught},"of":{total},"seconds":{:.1},"failures":{}}}"#,
+        begun.elapsed().as_secs_f64(),
+        wanted.len() - caught
+    );
+    caught == wanted.len()
+}
+
+fn read_patches(root: &Path) -> Result<Vec<Patch>, String> {
+    let listed = fs::read_dir(root.join(PATCHES)).map_err(|error| format!("{PATCHES}: {error}"))?;
+    let mut paths: Vec<PathBuf> = listed.flatten().map(|entry| entry.path()).collect();
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == "patch"));
+    paths.sort();
+    paths.into_iter().map(Patch::read).collect()
+}
+
+/// The rigs must pass on the tree as it is.
+fn baseline(root: &Path, scratch: &Path, wanted: &[&Patch]) -> bool {
+    if let Err(told) = copy_tree(root, scratch) {
+        eprintln!("{told}");
+        return false;
+    }
+    let rigs: BTreeSet<&str> = wanted.iter().map(|patch| patch.rig.as_str()).collect();
+    rigs.into_iter().all(|rig| match run_rig(scratch, rig) {
+        Ok(ran) if ran.passed => {
+            println!("passes   {rig:<44}on the tree as it is, in {:.1} s", ran.took.as_secs_f64());
+            true
+        }
+        Ok(ran) => {
+            println!("FAILS    {rig:<44}on the tree as it is: {}", ran.told);
+            false
+        }
+        Err(told) => {
+            println!("FAILS    {rig:<44}{told}");
+            false
+        }
+    })
+}
+
+/// How the patch was caught, or why not.
+fn try_patch(root: &Path, scratch: &Path, patch: &Patch) -> Result<String, String> {
+    copy_tree(root, scratch)?;
+    let mut git = Command::new("git");
+    git.arg("apply").arg(&patch.path).current_dir(scratch);
+    // To git, the copy is no part of the repository around it.
+    git.env("GIT_CEILING_DIRECTORIES", scratch.parent().unwrap_or(scratch));
+    let applied = git.stderr(Stdio::piped()).output().map_err(|error| format!("git: {error}"))?;
+    if !applied.status.success() {
+        return Err(format!("does not apply: {}", String::from_utf8_lossy(&applied.stderr).trim()));
+    }
+    let ran = run_rig(scratch, &patch.rig)?;
+    match ran.passed {
+        true => Err(format!("`{}` passes, in {:.1} s", patch.rig, ran.took.as_secs_f64())),
+        false => Ok(format!("by `{}` in {:.1} s: {}", patch.rig, ran.took.as_secs_f64(), ran.told)),
+    }
+}
+
+struct Ran {
+    passed: bool,
+    took: Duration,
+    /// The line that says what is wrong.
+    told: String,
+}
+
+/// Builds a rig, which must work, and runs it.
+fn run_rig(scratch: &Path, rig: &str) -> Result<Ran, String> {
+    let (name, rest) = rig.split_once(' ').unwrap_or((rig, ""));
+    let command = RIGS.iter().find(|(known, _)| *known == name).map(|(_, command)| *command);
+    let command = command.ok_or_else(|| format!("no rig is called {name}"))?;
+    let build = command.replacen("cargo run", "cargo build", 1);
+    let build = build.trim_end_matches(" --").to_string();
+    let built = start(scratch, &build)?.wait_with_output().map_err(|error| error.to_string())?;
+    if !built.status.success() {
+        return Err(format!("does not compile:\n{}", String::from_utf8_lossy(&built.stderr)));
+    }
+    let (begun, limit) = (Instant::now(), Duration::from_secs(SEARCH_SECONDS));
+    let log = scratch.with_file_name("rig.log");
+    let file = fs::File::create(&log).map_err(|error| error.to_string())?;
+    let mut child = command_of(scratch, &format!("{command} {rest}"))
+        .stdout(file.try_clone().map_err(|error| error.to_string())?)
+        .stderr(file)
+        .spawn()
+        .map_err(|error| error.to_string())?;
+    loop {
+        if let Some(status) = child.try_wait().map_err(|error| error.to_string())? {
+            let told = fs::read_to_string(&log).unwrap_or_default();
+            return Ok(Ran { passed: status.success(), took: begun.elapsed(), told: first_finding(&told) });
+        }
+        if begun.elapsed() > limit {
+            // An engine that hangs is wrong too, but then the rig should say so itself.
+            child.kill().map_err(|error| error.to_string())?;
+            return Err(format!("`{rig}` did not end in {SEARCH_SECONDS} s"));
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+fn first_finding(told: &str) -> String {
+    let wanted = ["O1", "O2", "O3", "O4", "O5", "O6", "O7", "O8", "panic", "expected", "differs", "wrong"];
+    let line = told.lines().find(|line| wanted.iter().any(|word| line.contains(word)));
+    line.or(told.lines().next()).unwrap_or("it says nothing").trim().chars().take(160).collect()
+}
+
+fn command_of(directory: &Path, text: &str) -> Command {
+    let mut words = text.split_whitespace();
+    let mut command = Command::new(words.next().unwrap_or_default());
+    command.args(words).current_dir(directory).env("CARGO_TARGET_DIR", directory.with_file_name("target"));
+    command.stdin(Stdio::null());
+    command
+}
+
+fn start(directory: &Path, text: &str) -> Result<std::process::Child, String> {
+    let mut command = command_of(directory, text);
+    command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().map_err(|error| format!("{text}: {error}"))
+}
+
+/// Makes the copy hold what the tree holds; writes what differs and nothing else.
+fn copy_tree(root: &Path, scratch: &Path) -> Result<(), String> {
+    let mut git = Command::new("git");
+    git.args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"]).current_dir(root);
+    let listed = read_output(git).ok_or("not a git checkout, or no git")?;
+    let names: BTreeSet<&str> = listed.split('\0').filter(|name| !name.is_empty()).collect();
+    for name in &names {
+        let Ok(wanted) = fs::read(root.join(name)) else { continue };
+        let place = scratch.join(name);
+        if fs::read(&place).is_ok_and(|found| found == wanted) {
+            continue;
+        }
+        let parent = place.parent().unwrap_or(scratch);
+        fs::create_dir_all(parent)
+            .and_then(|()| fs::write(&place, wanted))
+            .map_err(|error| format!("{name}: {error}"))?;
+    }
+    Ok(())
+}
+
+/// Spreads seeds that differ little (FNV-1a).
+fn hash(text: &str) -> u64 {
+    text.bytes()
+        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
+}
