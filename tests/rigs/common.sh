@@ -1,0 +1,127 @@
+# What the rigs share: arguments, the build, seeds, and the last line. Sourced, not run.
+#
+# Every rig takes `--from SEED` and either `--count N` or `--minutes M`; one seed is one cycle. Exit status: 0 if nothing
+# was lost and the control was caught, 1 if not, 2 if the rig cannot run here.
+
+set -euo pipefail
+# The rigs' own numbers and texts, not those of a language.
+export LC_ALL=C
+
+rigs=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+root=$(cd "$rigs/../.." && pwd)
+from=1
+count=
+minutes=
+failures=0
+cycles=0
+
+die() {
+  echo "$(basename "$0"): $*" >&2
+  exit 2
+}
+
+# One of the arguments that all rigs take; the number of words it used is left in `taken`, 0 if it is none.
+take_argument() {
+  taken=2
+  case $1 in
+    --from) from=${2:?a seed} ;;
+    --count) count=${2:?a number of cycles} ;;
+    --minutes) minutes=${2:?minutes} ;;
+    *) taken=0 ;;
+  esac
+}
+
+need() {
+  for tool in "$@"; do
+    command -v "$tool" >/dev/null || die "$tool is not installed"
+  done
+}
+
+need_root() {
+  [ "$(id -u)" = 0 ] || die "has to be run as root: it mounts file systems"
+}
+
+# Builds what is shipped, and the witness, optimised; leaves their paths in `cairn` and `witness`.
+build() {
+  (cd "$root" && cargo build --release --quiet --locked -p cairndb-cli -p cairndb --bin cairn --example witness)
+  target=${CARGO_TARGET_DIR:-$root/target}
+  cairn=$target/release/cairn
+  witness=$target/release/examples/witness
+}
+
+# A directory for this run, in memory where there is such a place, removed at its end; `on_exit` is called before that.
+# `keep` leaves it, for whoever looks.
+make_fast_place() {
+  local where=${TMPDIR:-/tmp}
+  if [ -d /dev/shm ] && [ -w /dev/shm ]; then where=/dev/shm; fi
+  place=$(mktemp -d "$where/cairn-rig.XXXXXX")
+  keep=
+  trap 'status=$?; set +e; on_exit; [ -n "$keep" ] || rm -rf "$place"; exit $status' EXIT
+  trap 'exit 130' INT TERM
+}
+
+on_exit() { :; }
+
+# Whether there is another cycle to make, of a rig that makes `$1` by default.
+goes_on() {
+  if [ -n "$minutes" ]; then
+    [ "$SECONDS" -lt "$((minutes * 60))" ]
+  else
+    [ "$cycles" -lt "${count:-$1}" ]
+  fi
+}
+
+# A number below `$1` that depends on the seed, and on how many were drawn before.
+below() {
+  drawn=$((RANDOM * 32768 + RANDOM))
+  drawn=$((drawn % $1))
+}
+
+# Milliseconds as `sleep` takes them.
+seconds() {
+  printf '%d.%03d' "$(($1 / 1000))" "$(($1 % 1000))"
+}
+
+# Notes a failed cycle, and leaves what there is for whoever looks.
+fail() { # what
+  failures=$((failures + 1))
+  keep=yes
+  echo "FAILED: $*; see $place" >&2
+}
+
+# The line that the soak's log takes, with the first and the last seed, and the exit status.
+report() { # part
+  echo "{\"part\":\"$1\",\"count\":$cycles,\"seeds\":\"$from..$((from + cycles - 1))\",\"failures\":$failures}"
+  [ "$failures" = 0 ]
+}
+
+# Starts the witness and appends what it says to the ledger, through a pipe; its process is left in `writer`.
+start_writer() { # directory, ledger, further arguments
+  local dir=$1 ledger=$2
+  shift 2
+  rm -f "$place/pipe"
+  mkfifo "$place/pipe"
+  # It reads the ledger once, before it has written a word.
+  cp "$ledger" "$place/ledger.before"
+  cat "$place/pipe" >>"$ledger" &
+  reader=$!
+  "$witness" write "$dir" "$place/ledger.before" "$@" >"$place/pipe" 2>"$place/writer.err" &
+  writer=$!
+}
+
+# Kills the writer, unless it was done before, and waits for its last words; its exit status is left in `ended`.
+kill_writer() {
+  kill -9 "$writer" 2>/dev/null || true
+  ended=0
+  wait "$writer" 2>/dev/null || ended=$?
+  # Had it not come to open its end of the pipe, the reader would wait for one for ever.
+  exec 9<>"$place/pipe"
+  exec 9>&-
+  wait "$reader"
+}
+
+# Holds the directory to the ledger, and makes the ledger that the next writer goes on from. Exit status: the witness's.
+check_ledger() { # directory, ledger
+  "$witness" check "$1" "$2" >"$2.next" || return
+  mv "$2.next" "$2"
+}

@@ -1,0 +1,93 @@
+#!/usr/bin/env bash
+# Kills a process that writes from four threads, with SIGKILL, at a moment drawn by seed, and holds what is left to what
+# was acknowledged over a pipe. See README.md.
+#
+#   tests/rigs/kill.sh [CYCLES] [--from SEED] [--count CYCLES | --minutes M]      50 cycles by default
+. "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+
+# A directory is killed so many times before the next one is begun: long enough to age, and first opens are killed too.
+directory_cycles=10
+
+while [ $# -gt 0 ]; do
+  take_argument "$@"
+  case $taken in
+    0)
+      [[ $1 =~ ^[0-9]+$ ]] || die "unknown argument $1"
+      count=$1
+      shift
+      ;;
+    *) shift "$taken" ;;
+  esac
+done
+
+# One life and one death of a writer. What a killed process has handed to the kernel stays, so memory will do as a disk.
+cycle() { # seed, further arguments of the writer
+  local seed=$1
+  shift
+  RANDOM=$((seed % 32768))
+  # Some end by themselves, and some are killed as they close; some do not come to open.
+  below 4000
+  local operations=$((1 + drawn))
+  below 250
+  local delay=$drawn
+  below 4
+  [ "$drawn" != 0 ] || delay=$((delay / 25))
+  start_writer "$place/db" "$place/ledger" --seed "$seed" --count "$operations" "$@"
+  sleep "$(seconds "$delay")"
+  kill_writer
+  case $ended in
+    0) closed=$((closed + 1)) ;;
+    137) killed=$((killed + 1)) ;;
+    *) fail "seed $seed: the writer ended with $ended: $(<"$place/writer.err")" ;;
+  esac
+  acknowledged=$((acknowledged + $(grep -c '^done ' "$place/ledger" || true)))
+}
+
+fresh() {
+  rm -rf "$place/db" "$place/db.backup" "$place/ledger"
+  : >"$place/ledger"
+}
+
+build
+make_fast_place
+killed=0 closed=0 acknowledged=0
+
+# The control: with durability `buffered` acknowledged operations wait in the process's own memory, and die with it. What
+# is left has to be a prefix all the same.
+fresh
+caught=
+for control in 1 2 3 4 5 6 7 8; do
+  cycle "$control" --durability buffered
+  status=0
+  check_ledger "$place/db" "$place/ledger" 2>"$place/control.err" || status=$?
+  case $status in
+    0) ;;
+    3)
+      caught=$control
+      break
+      ;;
+    *) die "the control is broken otherwise than it should be: $(<"$place/control.err")" ;;
+  esac
+done
+[ -n "$caught" ] || { echo "FAILED: the control lost nothing in 8 kills" >&2; exit 1; }
+echo "control: durability buffered, kill $caught: $(<"$place/control.err")"
+
+killed=0 closed=0 acknowledged=0 seed=$from
+SECONDS=0
+while goes_on 50; do
+  [ "$((cycles % directory_cycles))" != 0 ] || fresh
+  cycle "$seed"
+  if ! check_ledger "$place/db" "$place/ledger"; then
+    fail "seed $seed"
+    mv "$place/db" "$place/db.$seed"
+    mv "$place/ledger" "$place/ledger.$seed"
+    fresh
+  elif [ -d "$place/db" ] && ! "$cairn" verify --db "$place/db" >"$place/verify" 2>&1; then
+    fail "seed $seed: $(<"$place/verify")"
+  fi
+  cycles=$((cycles + 1))
+  seed=$((seed + 1))
+done
+echo "$cycles cycles in $SECONDS s on $(stat -f -c %T "$place"): $killed killed, $closed ended before; $acknowledged operations acknowledged"
+if [ "$((killed * 2))" -lt "$cycles" ]; then fail "fewer than half of the writers were killed"; fi
+report kill

@@ -1,0 +1,123 @@
+#!/usr/bin/env bash
+# Cuts the power of a real file system under a process that writes from four threads: a file system in a file is shut
+# down in mid-flight, unmounted, mounted again (which replays its journal), and held to what was acknowledged. As root.
+# See README.md.
+#
+#   tests/rigs/power.sh ext4|xfs [CYCLES] [--from SEED] [--count CYCLES | --minutes M]      5 cycles by default
+. "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+
+# A directory goes through so many cuts before the next one is begun.
+directory_cycles=10
+
+fs=
+while [ $# -gt 0 ]; do
+  take_argument "$@"
+  case $taken,$1 in
+    0,ext4 | 0,xfs)
+      fs=$1
+      shift
+      ;;
+    0,*)
+      [[ $1 =~ ^[0-9]+$ ]] || die "unknown argument $1"
+      count=$1
+      shift
+      ;;
+    *) shift "$taken" ;;
+  esac
+done
+[ -n "$fs" ] || die "which file system? ext4 or xfs"
+need_root
+need xfs_io mount umount "mkfs.$fs"
+
+mount_image() {
+  mount -t "$fs" -o loop "$place/image" "$place/mnt"
+}
+
+unmount_image() {
+  # A process that was just killed may still hold its files for a moment.
+  for _ in 1 2 3 4 5 6 7 8 9 10; do
+    if umount "$place/mnt" 2>/dev/null; then return; fi
+    sleep 0.1
+  done
+  umount "$place/mnt"
+}
+
+on_exit() {
+  [ -z "${writer:-}" ] || kill -9 "$writer" 2>/dev/null
+  if mountpoint -q "$place/mnt"; then umount "$place/mnt" || umount -l "$place/mnt"; fi
+}
+
+fresh() {
+  rm -rf "$place/mnt/db"
+  : >"$place/ledger"
+}
+
+# One life of a writer, and one power cut. The ledger lies outside the file system that loses its power.
+cycle() { # seed, further arguments of the writer
+  local seed=$1
+  shift
+  RANDOM=$((seed % 32768))
+  below 400
+  local delay=$((20 + drawn))
+  start_writer "$place/mnt/db" "$place/ledger" --seed "$seed" "$@"
+  sleep "$(seconds "$delay")"
+  # Without `-f`, and so without writing out the journal that is in memory: from here on nothing reaches the image.
+  xfs_io -x -c shutdown "$place/mnt"
+  kill_writer
+  # 2: it met the end of its disk before the signal.
+  case $ended in 137 | 2) ;; *) fail "seed $seed: the writer ended with $ended: $(<"$place/writer.err")" ;; esac
+  acknowledged=$((acknowledged + $(grep -c '^done ' "$place/ledger" || true)))
+  unmount_image
+  mount_image
+}
+
+build
+# What is cut off is the file system in the image, whatever the image lies on; in memory more happens between two cuts.
+make_fast_place
+mkdir "$place/mnt"
+truncate -s 512M "$place/image"
+case $fs in
+  ext4) mkfs.ext4 -q -F "$place/image" ;;
+  xfs) mkfs.xfs -q -f "$place/image" ;;
+esac
+mount_image
+acknowledged=0
+
+# The control: with durability `os` nothing is synced for an acknowledgement, and a power cut takes what the kernel had
+# not written out by itself. What is left has to be a prefix all the same.
+fresh
+caught=
+for control in 1 2 3 4 5; do
+  cycle "$control" --durability os
+  status=0
+  check_ledger "$place/mnt/db" "$place/ledger" 2>"$place/control.err" || status=$?
+  case $status in
+    0) ;;
+    3)
+      caught=$control
+      break
+      ;;
+    *) die "the control is broken otherwise than it should be: $(<"$place/control.err")" ;;
+  esac
+done
+[ -n "$caught" ] || { echo "FAILED: the control lost nothing in 5 power cuts" >&2; exit 1; }
+echo "control: durability os, cut $caught: $(<"$place/control.err")"
+
+acknowledged=0 seed=$from
+SECONDS=0
+while goes_on 5; do
+  [ "$((cycles % directory_cycles))" != 0 ] || fresh
+  cycle "$seed"
+  if ! check_ledger "$place/mnt/db" "$place/ledger"; then
+    fail "seed $seed"
+    cp -r "$place/mnt/db" "$place/db.$seed"
+    mv "$place/ledger" "$place/ledger.$seed"
+    fresh
+  elif [ -d "$place/mnt/db" ] && ! "$cairn" verify --db "$place/mnt/db" >"$place/verify" 2>&1; then
+    fail "seed $seed: $(<"$place/verify")"
+  fi
+  cycles=$((cycles + 1))
+  seed=$((seed + 1))
+done
+echo "$cycles power cuts on $fs in $SECONDS s, $acknowledged operations acknowledged"
+report "power-$fs"
