@@ -6,6 +6,8 @@
 set -euo pipefail
 # The rigs' own numbers and texts, not those of a language.
 export LC_ALL=C
+# A panic shows by its first line.
+export RUST_BACKTRACE=0
 
 rigs=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 root=$(cd "$rigs/../.." && pwd)

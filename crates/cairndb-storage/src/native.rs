@@ -22,6 +22,7 @@
 //!   name is looked at before the open, and after it must stand for the very file that was opened.
 //! - I2. Through `read_only`, nothing on disk changes.
 //! - I3. A directory that holds other people's files and none of ours is refused before anything in it changes.
+//! - I4. A call that a signal interrupts is made again, whatever call it is: the standard library does that for some.
 //!
 //! # When things break
 //! A full disk, an exhausted quota and a file-size limit are one error, `StorageFull`. Every error's text begins
@@ -87,14 +88,14 @@ impl Native {
     /// and whatever the operating system says, with the path.
     pub fn create(path: impl AsRef<Path>) -> io::Result<Native> {
         let path = path.as_ref();
-        match fs::DirBuilder::new().mode(0o700).create(path) {
+        match at(path, || fs::DirBuilder::new().mode(0o700).create(path)) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let text = format!("{}: the directory that is to hold it does not exist", path.display());
                 return Err(io::Error::new(io::ErrorKind::NotFound, text));
             }
-            Err(error) => return Err(at(path, error)),
+            Err(error) => return Err(error),
         }
         if !holds_database(path)? {
             // Whoever made the directory, now or before a crash: its name must survive as its files will.
@@ -123,7 +124,7 @@ impl Native {
     }
 
     fn writer(path: &Path) -> io::Result<Native> {
-        let directory = fs::File::open(path).map_err(|error| at(path, error))?;
+        let directory = at(path, || fs::File::open(path))?;
         Ok(Native { path: path.to_owned(), directory: Some(directory) })
     }
 
@@ -146,7 +147,7 @@ impl Storage for Native {
         let name = next_name(kind, above)?;
         let path = self.path_of(name);
         let (file, stood) = open_or_create(&path)?;
-        if stood && file.metadata().map_err(|error| at(&path, error))?.len() > 0 {
+        if stood && at(&path, || file.metadata())?.len() > 0 {
             let text = format!("{}: stands already, and holds bytes", path.display());
             return Err(io::Error::new(io::ErrorKind::AlreadyExists, text));
         }
@@ -163,21 +164,20 @@ impl Storage for Native {
     fn remove(&self, _site: Site, name: FileName) -> io::Result<()> {
         self.writable()?;
         let path = self.path_of(name);
-        fs::remove_file(&path).map_err(|error| at(&path, error))
+        at(&path, || fs::remove_file(&path))
     }
 
     fn list(&self, _site: Site) -> io::Result<Vec<FileName>> {
-        let mut names = Vec::new();
-        for entry in fs::read_dir(&self.path).map_err(|error| at(&self.path, error))? {
-            let entry = entry.map_err(|error| at(&self.path, error))?;
-            names.extend(entry.file_name().to_str().and_then(|text| text.parse::<FileName>().ok()));
-        }
+        let entries = entries(&self.path)?;
+        let mut names: Vec<FileName> =
+            entries.iter().filter_map(|entry| entry.to_str()?.parse::<FileName>().ok()).collect();
         names.sort_unstable();
         Ok(names)
     }
 
     fn sync_names(&self, _site: Site) -> io::Result<()> {
-        self.writable()?.sync_all().map_err(|error| at(&self.path, error))
+        let directory = self.writable()?;
+        at(&self.path, || directory.sync_all())
     }
 
     /// A reader of a directory that has no `LOCK` yet gets a lock that holds nothing: readers create no file.
@@ -205,9 +205,9 @@ impl Storage for Native {
         self.writable()?;
         let Some(directory) = from.path() else { return Ok(false) };
         let source = directory.join(name.to_string());
-        require_regular(&source, &fs::symlink_metadata(&source).map_err(|error| at(&source, error))?)?;
+        require_regular(&source, &at(&source, || fs::symlink_metadata(&source))?)?;
         let target = self.path_of(name);
-        match fs::hard_link(&source, &target) {
+        match at(&target, || fs::hard_link(&source, &target)) {
             Ok(()) => Ok(true),
             // Another file system, or one without hard links (which Linux reports as a missing permission).
             Err(error)
@@ -221,7 +221,7 @@ impl Storage for Native {
             {
                 Ok(false)
             }
-            Err(error) => Err(at(&target, error)),
+            Err(error) => Err(error),
         }
     }
 }
@@ -239,7 +239,7 @@ impl File for NativeFile {
         let mut end = self.physical_len()?;
         while end < len {
             let count = ZEROS.len().min(usize::try_from(len - end).unwrap_or(usize::MAX));
-            self.file.write_all_at(&ZEROS[..count], end).map_err(|error| at(&self.path, error))?;
+            at(&self.path, || self.file.write_all_at(&ZEROS[..count], end))?;
             end += count as u64;
         }
         Ok(())
@@ -248,17 +248,15 @@ impl File for NativeFile {
     fn append(&self, _site: Site, offset: u64, bytes: &[u8]) -> io::Result<()> {
         self.require_writable()?;
         // Goes on after an interruption or a short write; a write of nothing is an error, not a loop without end.
-        self.file.write_all_at(bytes, offset).map_err(|error| at(&self.path, error))
+        at(&self.path, || self.file.write_all_at(bytes, offset))
     }
 
     fn read_at(&self, _site: Site, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
         let mut count = 0;
         while count < buf.len() {
-            match self.file.read_at(&mut buf[count..], offset + count as u64) {
-                Ok(0) => break,
-                Ok(more) => count += more,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(at(&self.path, error)),
+            match at(&self.path, || self.file.read_at(&mut buf[count..], offset + count as u64))? {
+                0 => break,
+                more => count += more,
             }
         }
         Ok(count)
@@ -270,13 +268,13 @@ impl File for NativeFile {
 
     fn sync(&self, _site: Site) -> io::Result<()> {
         // The length is data here, as far as it is needed to read the bytes back; times and modes may wait.
-        self.file.sync_data().map_err(|error| at(&self.path, error))
+        at(&self.path, || self.file.sync_data())
     }
 }
 
 impl NativeFile {
     fn physical_len(&self) -> io::Result<u64> {
-        Ok(self.file.metadata().map_err(|error| at(&self.path, error))?.len())
+        Ok(at(&self.path, || self.file.metadata())?.len())
     }
 
     fn require_writable(&self) -> io::Result<()> {
@@ -290,13 +288,12 @@ impl NativeFile {
 
 /// Looks for a database file in the directory, and refuses one that is somebody else's (I3).
 fn holds_database(path: &Path) -> io::Result<bool> {
-    if !fs::metadata(path).map_err(|error| at(path, error))?.is_dir() {
+    if !at(path, || fs::metadata(path))?.is_dir() {
         let text = format!("{}: a file, not a directory", path.display());
         return Err(io::Error::new(io::ErrorKind::NotADirectory, text));
     }
     let (mut database, mut stranger) = (false, None::<OsString>);
-    for entry in fs::read_dir(path).map_err(|error| at(path, error))? {
-        let name = entry.map_err(|error| at(path, error))?.file_name();
+    for name in entries(path)? {
         if name == NEVER_OURS {
             return Err(not_a_database(path, &name));
         } else if name == LOCK {
@@ -330,26 +327,32 @@ fn not_a_database(path: &Path, name: &OsString) -> io::Error {
 /// Makes the directory's own name survive power loss. A parent that may be passed through but not read cannot be
 /// synced; its owner's own care is then all there is.
 fn sync_parent(path: &Path) -> io::Result<()> {
-    let parent = match path.canonicalize().map_err(|error| at(path, error))?.parent() {
+    let parent = match at(path, || path.canonicalize())?.parent() {
         Some(parent) => parent.to_owned(),
         None => return Ok(()),
     };
-    match fs::File::open(&parent) {
-        Ok(directory) => directory.sync_all().map_err(|error| at(&parent, error)),
+    match at(&parent, || fs::File::open(&parent)) {
+        Ok(directory) => at(&parent, || directory.sync_all()),
         Err(error) if error.kind() == io::ErrorKind::PermissionDenied => Ok(()),
-        Err(error) => Err(at(&parent, error)),
+        Err(error) => Err(error),
     }
+}
+
+/// The names of everything in the directory. One that is interrupted is read from its beginning.
+fn entries(path: &Path) -> io::Result<Vec<OsString>> {
+    at(path, || fs::read_dir(path)?.map(|entry| Ok(entry?.file_name())).collect())
 }
 
 /// Opens for reading and writing, and creates (mode 0600) if need be; `true` if the file stood already.
 fn open_or_create(path: &Path) -> io::Result<(fs::File, bool)> {
     // Creating follows no link: with one in the way it fails as with any other file, and the open below refuses.
-    match fs::OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path) {
+    let create = || fs::OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path);
+    match at(path, create) {
         Ok(file) => Ok((file, false)),
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
             Ok((open_regular(path, fs::OpenOptions::new().read(true).write(true))?, true))
         }
-        Err(error) => Err(at(path, error)),
+        Err(error) => Err(error),
     }
 }
 
@@ -358,10 +361,10 @@ fn open_or_create(path: &Path) -> io::Result<(fs::File, bool)> {
 /// Looked at before, since opening a pipe would wait for its other end; and after, since a link may have been put
 /// there in between. The flag that forbids links has another number on every system; this needs none.
 fn open_regular(path: &Path, options: &fs::OpenOptions) -> io::Result<fs::File> {
-    let look = || fs::symlink_metadata(path).map_err(|error| at(path, error));
+    let look = || at(path, || fs::symlink_metadata(path));
     require_regular(path, &look()?)?;
-    let file = options.open(path).map_err(|error| at(path, error))?;
-    let opened = file.metadata().map_err(|error| at(path, error))?;
+    let file = at(path, || options.open(path))?;
+    let opened = at(path, || file.metadata())?;
     let found = look()?;
     require_regular(path, &found)?;
     if (opened.dev(), opened.ino()) != (found.dev(), found.ino()) {
@@ -386,7 +389,7 @@ fn require_regular(path: &Path, found: &fs::Metadata) -> io::Result<()> {
 }
 
 fn lock_exclusive(file: fs::File, path: &Path) -> Result<Lock, LockError> {
-    match file.try_lock() {
+    match try_lock(|| file.try_lock()) {
         Ok(()) => {
             // Nothing rests on the text: with no room or permission for it, the lock is no worse.
             let text = format!("process {}", std::process::id());
@@ -394,21 +397,31 @@ fn lock_exclusive(file: fs::File, path: &Path) -> Result<Lock, LockError> {
             Ok(Lock::new(file))
         }
         Err(fs::TryLockError::WouldBlock) => Err(LockError::Held(holder(&file))),
-        Err(fs::TryLockError::Error(error)) => Err(LockError::Io(at(path, error))),
+        Err(fs::TryLockError::Error(error)) => Err(LockError::Io(located(path, error))),
     }
 }
 
 fn lock_shared(file: fs::File, path: &Path) -> Result<Lock, LockError> {
-    match file.try_lock_shared() {
+    match try_lock(|| file.try_lock_shared()) {
         Ok(()) => Ok(Lock::new(file)),
         Err(fs::TryLockError::WouldBlock) => Err(LockError::Held(writer_named_in(&file))),
-        Err(fs::TryLockError::Error(error)) => Err(LockError::Io(at(path, error))),
+        Err(fs::TryLockError::Error(error)) => Err(LockError::Io(located(path, error))),
+    }
+}
+
+/// Tries it again while it is interrupted: whoever holds the lock has not been asked yet.
+fn try_lock(attempt: impl Fn() -> Result<(), fs::TryLockError>) -> Result<(), fs::TryLockError> {
+    loop {
+        match attempt() {
+            Err(fs::TryLockError::Error(error)) if error.kind() == io::ErrorKind::Interrupted => {}
+            done => return done,
+        }
     }
 }
 
 /// Who keeps a writer out: if a reader would get in, then it is a reader, whatever old text says.
 fn holder(file: &fs::File) -> String {
-    match file.try_lock_shared() {
+    match try_lock(|| file.try_lock_shared()) {
         Ok(()) => "a reader".into(),
         Err(_) => writer_named_in(file),
     }
@@ -423,11 +436,46 @@ fn writer_named_in(file: &fs::File) -> String {
     }
 }
 
+/// Makes a call of the operating system's (I4), whose error then tells the path.
+fn at<T>(path: &Path, mut call: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match call() {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            done => return done.map_err(|error| located(path, error)),
+        }
+    }
+}
+
 /// The error with the path it happened at, and with the three ways of having no room as one kind.
-fn at(path: &Path, error: io::Error) -> io::Error {
+fn located(path: &Path, error: io::Error) -> io::Error {
     let kind = match error.kind() {
         io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => io::ErrorKind::StorageFull,
         kind => kind,
     };
     io::Error::new(kind, format!("{}: {error}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_interrupted_call_is_made_again() {
+        let mut calls = 0;
+        let mut interrupted_twice = || {
+            calls += 1;
+            if calls < 3 { Err(io::ErrorKind::Interrupted.into()) } else { Ok(calls) }
+        };
+        assert_eq!(at(Path::new("db"), &mut interrupted_twice).unwrap(), 3);
+        let calls = std::cell::Cell::new(0);
+        let held_by_another = || {
+            calls.set(calls.get() + 1);
+            match calls.get() {
+                1 => Err(fs::TryLockError::Error(io::ErrorKind::Interrupted.into())),
+                _ => Err(fs::TryLockError::WouldBlock),
+            }
+        };
+        assert!(matches!(try_lock(held_by_another), Err(fs::TryLockError::WouldBlock)));
+        assert_eq!(calls.get(), 2);
+    }
 }

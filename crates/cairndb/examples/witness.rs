@@ -218,7 +218,12 @@ struct Ledger {
 
 impl Ledger {
     /// What a thread goes on from.
+    ///
+    /// Requires: a ledger that `check` printed, or an empty one.
     fn account(&self, thread: u64, seed: u64) -> Account {
+        if self.accounts.values().any(|account| account.begun.is_some()) {
+            end(ERROR, "the ledger tells of operations that have not been checked");
+        }
         self.accounts.get(&thread).cloned().unwrap_or_else(|| {
             let next = seed << 20;
             say(format_args!("next {thread} {next}"));
