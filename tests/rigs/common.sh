@@ -17,9 +17,16 @@ minutes=
 failures=0
 cycles=0
 
+# The rig cannot run here.
 die() {
   echo "$(basename "$0"): $*" >&2
   exit 2
+}
+
+# The rig ran, and is itself no proof of anything.
+broken() {
+  echo "FAILED: $*" >&2
+  exit 1
 }
 
 # One of the arguments that all rigs take; the number of words it used is left in `taken`, 0 if it is none.
@@ -91,9 +98,9 @@ fail() { # what
   echo "FAILED: $*; see $place" >&2
 }
 
-# The line that the soak's log takes, with the first and the last seed, and the exit status.
-report() { # part
-  echo "{\"part\":\"$1\",\"count\":$cycles,\"seeds\":\"$from..$((from + cycles - 1))\",\"failures\":$failures}"
+# The last line, for a log whose rows add up, and the exit status. Further fields, each with a comma before it, may follow.
+report() { # part, how much was done, last seed, further fields
+  echo "{\"part\":\"$1\",\"count\":$2,\"seeds\":\"$from..$3\",\"failures\":$failures${4:-}}"
   [ "$failures" = 0 ]
 }
 

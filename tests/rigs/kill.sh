@@ -66,10 +66,10 @@ for control in 1 2 3 4 5 6 7 8; do
       caught=$control
       break
       ;;
-    *) die "the control is broken otherwise than it should be: $(<"$place/control.err")" ;;
+    *) broken "the control lost more than it should: $(<"$place/control.err")" ;;
   esac
 done
-[ -n "$caught" ] || { echo "FAILED: the control lost nothing in 8 kills" >&2; exit 1; }
+[ -n "$caught" ] || broken "the control lost nothing in 8 kills"
 echo "control: durability buffered, kill $caught: $(<"$place/control.err")"
 
 killed=0 closed=0 acknowledged=0 seed=$from
@@ -88,6 +88,6 @@ while goes_on 50; do
   cycles=$((cycles + 1))
   seed=$((seed + 1))
 done
-echo "$cycles cycles in $SECONDS s on $(stat -f -c %T "$place"): $killed killed, $closed ended before; $acknowledged operations acknowledged"
+echo "$cycles cycles in $SECONDS s in $(dirname "$place"): $killed killed, $closed ended before; $acknowledged operations acknowledged"
 if [ "$((killed * 2))" -lt "$cycles" ]; then fail "fewer than half of the writers were killed"; fi
-report kill
+report kill "$cycles" "$((seed - 1))"

@@ -80,7 +80,7 @@ case $fs in
   ext4) mkfs.ext4 -q -F "$place/image" ;;
   xfs) mkfs.xfs -q -f "$place/image" ;;
 esac
-mount_image
+mount_image 2>"$place/said" || die "no $fs can be mounted here: $(<"$place/said")"
 acknowledged=0
 
 # The control: with durability `os` nothing is synced for an acknowledgement, and a power cut takes what the kernel had
@@ -97,10 +97,10 @@ for control in 1 2 3 4 5; do
       caught=$control
       break
       ;;
-    *) die "the control is broken otherwise than it should be: $(<"$place/control.err")" ;;
+    *) broken "the control lost more than it should: $(<"$place/control.err")" ;;
   esac
 done
-[ -n "$caught" ] || { echo "FAILED: the control lost nothing in 5 power cuts" >&2; exit 1; }
+[ -n "$caught" ] || broken "the control lost nothing in 5 power cuts"
 echo "control: durability os, cut $caught: $(<"$place/control.err")"
 
 acknowledged=0 seed=$from
@@ -120,4 +120,4 @@ while goes_on 5; do
   seed=$((seed + 1))
 done
 echo "$cycles power cuts on $fs in $SECONDS s, $acknowledged operations acknowledged"
-report "power-$fs"
+report "power-$fs" "$cycles" "$((seed - 1))"

@@ -28,6 +28,9 @@ cargo xtask <command>
              slow       the tests that need optimised code: #[ignore]d tests named slow_*
              simulator  cairndb-sim: crashes at every storage call, sequences, option sets, an application
              sabotage   one planted bug, drawn by the commit, must be caught
+             kill       tests/rigs/kill.sh: a writing process is killed 50 times
+             power      tests/rigs/power.sh: 5 power cuts on ext4, 5 on xfs (needs root)
+             strace     tests/rigs/strace.sh: the kernel refuses calls, a sample of 400 (needs strace)
              docs       cargo doc, warnings are errors
              tidy       see below
              wasm       cairndb and cairndb-storage, checked for wasm32-unknown-unknown

@@ -10,7 +10,7 @@
 
 use std::env;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::{sabotage, tidy};
@@ -66,6 +66,10 @@ pub(crate) fn verify(root: &Path) -> bool {
             None => Outcome::Skipped("not a git checkout, or no git: nothing to draw a patch by".into()),
         }
     });
+    report.build_step("kill", || rig(root, "kill.sh", "--count 50"));
+    report.build_step("power ext4", || rig(root, "power.sh", "ext4 --count 5"));
+    report.build_step("power xfs", || rig(root, "power.sh", "xfs --count 5"));
+    report.build_step("strace", || rig(root, "strace.sh", "--sample 400"));
     report.build_step("docs", || {
         let mut docs = cargo("doc --no-deps --workspace --locked");
         docs.env("RUSTDOCFLAGS", "-D warnings");
@@ -191,6 +195,26 @@ fn has_wasm_target(root: &Path) -> bool {
     read_output(rustc).is_some_and(|directory| Path::new(directory.trim()).is_dir())
 }
 
+/// Runs a script of `tests/rigs`, which builds what it needs.
+fn rig(root: &Path, script: &str, arguments: &str) -> Outcome {
+    println!("tests/rigs/{script} {arguments}");
+    let mut rig = Command::new("bash");
+    rig.arg(format!("tests/rigs/{script}")).args(arguments.split_whitespace()).current_dir(root);
+    match rig.stdin(Stdio::null()).stderr(Stdio::piped()).spawn().and_then(Child::wait_with_output) {
+        Ok(output) => rig_outcome(output.status.code(), &String::from_utf8_lossy(&output.stderr)),
+        Err(error) => Outcome::Skipped(format!("bash: {error}")),
+    }
+}
+
+/// What a rig's exit code means: with 2 it says, on the last line, why it cannot run here.
+fn rig_outcome(code: Option<i32>, stderr: &str) -> Outcome {
+    print!("{stderr}");
+    match code {
+        Some(2) => Outcome::Skipped(stderr.lines().last().unwrap_or("it does not say why").to_string()),
+        code => Outcome::of(code == Some(0)),
+    }
+}
+
 fn compare_status(before: Option<&str>, after: Option<&str>) -> Outcome {
     match (before, after) {
         (Some(before), Some(after)) if before == after => Outcome::Passed,
@@ -267,6 +291,15 @@ mod tests {
         report.build_step("tests", || Outcome::Passed);
         report.step("tidy", || Outcome::Passed);
         assert_eq!(report.counts(), (1, 0, 1));
+    }
+
+    #[test]
+    fn a_rig_that_cannot_run_here_is_skipped_with_its_reason() {
+        assert_eq!(rig_outcome(Some(0), ""), Outcome::Passed);
+        assert_eq!(rig_outcome(Some(1), "FAILED: it lost a write\n"), Outcome::Failed);
+        assert_eq!(rig_outcome(None, ""), Outcome::Failed);
+        let reason = "power.sh: xfs_io is not installed";
+        assert_eq!(rig_outcome(Some(2), &format!("{reason}\n")), Outcome::Skipped(reason.into()));
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! Processes that are killed, and processes in great number.
+//! Loads that are killed as they acknowledge lines, and processes in great number. (`tests/rigs/kill.sh` kills a writer
+//! with several threads, oftener.)
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -14,7 +15,9 @@ const BATCH: u64 = 23;
 
 /// Loads the same keys again and again, kills each load at a random acknowledgement, and looks at what is left: a
 /// prefix of that load, no shorter than what it acknowledged, and the loads before it beyond.
-fn kill_loads(cycles: u64) {
+#[test]
+fn what_a_killed_load_acknowledged_is_stored() {
+    let cycles = 4;
     let cairn = Cairn::new();
     let mut dice = Dice(2026);
     let mut cut_short = 0;
@@ -63,17 +66,6 @@ fn check_prefix(cairn: &Cairn, stored: &mut [u64], cycle: u64) -> u64 {
     assert_eq!(now[found..], stored[found..], "cycle {cycle}: what is beyond line {found} changed");
     stored.copy_from_slice(&now);
     found as u64
-}
-
-#[test]
-fn what_a_killed_load_acknowledged_is_stored() {
-    kill_loads(4);
-}
-
-#[test]
-#[ignore = "optimised run"]
-fn slow_fifty_killed_loads() {
-    kill_loads(50);
 }
 
 /// One process that puts one key; how long it took.
