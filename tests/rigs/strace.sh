@@ -127,7 +127,7 @@ trace() { # program, arguments of strace
   fresh_run "$program"
   choose "$program"
   status=0
-  timeout -s KILL "$patience" strace -f -y -o "$place/trace" "$@" "${command[@]}" \
+  timeout -s KILL "$patience" strace -f -y -s 0 -o "$place/trace" "$@" "${command[@]}" \
     >"$place/out" 2>"$place/err" </dev/null || status=$?
 }
 
@@ -308,7 +308,7 @@ short_writes() {
       : >"$place/trace"
       (
         trap '' XFSZ
-        exec timeout -s KILL "$patience" strace -f -y -o "$place/trace" "${watch[@]}" -e trace=pwrite64 -e "inject=pwrite64:delay_exit=600ms:when=$call" \
+        exec timeout -s KILL "$patience" strace -f -y -s 0 -o "$place/trace" "${watch[@]}" -e trace=pwrite64 -e "inject=pwrite64:delay_exit=600ms:when=$call" \
           prlimit "--fsize=$limit:unlimited" "${command[@]}" >"$place/out" 2>"$place/err" </dev/null
       ) &
       writer=$!

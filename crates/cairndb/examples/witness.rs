@@ -357,6 +357,9 @@ fn write(dir: &str, ledger: &str, seed: u64, threads: u64, count: u64, durabilit
     closed.unwrap_or_else(|error| end(ERROR, format_args!("close: {error}")));
 }
 
+/// What `script` does between its writes, given the number of the next operation.
+type Verb<'a> = &'a dyn Fn(&Db, u64) -> cairndb::Result<()>;
+
 /// Everything that makes calls on storage, in one thread. What fails is told, and the work goes on where it can.
 fn script(dir: &str, ledger: &str, seed: u64) {
     let failed = Cell::new(false);
@@ -372,7 +375,7 @@ fn script(dir: &str, ledger: &str, seed: u64) {
         let db = opened.unwrap_or_else(|error| end(ERROR, format_args!("open: {error}")));
         say("stands");
         let mut writer = Writer { db: db.clone(), thread: 0, account };
-        let mut verbs: Vec<(&str, &dyn Fn(&Db, u64) -> cairndb::Result<()>)> = vec![
+        let mut verbs: Vec<(&str, Verb)> = vec![
             ("flush", &|db, _| db.flush()),
             ("compact", &|db, _| db.compact()),
             ("checkpoint", &|db, _| db.checkpoint().map(drop)),
