@@ -29,8 +29,9 @@ declare -A errors=(
 
 programs="script load put replay checkpoint compact backup copy get scan verify"
 
-# How long a program may take, in seconds; untouched it takes a tenth of one.
-patience=30
+# How long a program may take before it counts as hanging, in seconds. Untouched it takes a tenth of one; but a machine
+# that is short of memory has made that thirty.
+patience=120
 
 mode= sample= seed=1
 while [ $# -gt 0 ]; do
@@ -282,6 +283,7 @@ control() {
   while read -r append length <&3; do
     trace load "${watch[@]}" -e trace=pwrite64 -e "inject=pwrite64:retval=$length:when=$append"
     lied=$((lied + 1))
+    [ "$status" != 137 ] || broken "the control hung"
     check load || noticed=$((noticed + 1))
   done 3<"$place/appends"
   echo "control: $lied appends to the log that were said to be made and were not, $noticed noticed"
