@@ -100,7 +100,7 @@ fail() { # what
 
 # The last line, for a log whose rows add up, and the exit status. Further fields, each with a comma before it, may follow.
 report() { # part, how much was done, last seed, further fields
-  echo "{\"part\":\"$1\",\"count\":$2,\"seeds\":\"$from..$3\",\"failures\":$failures${4:-}}"
+  echo "{\"part\":\"$1\",\"count\":$2,\"seeds\":\"$from..$(($3 + 1))\",\"failures\":$failures${4:-}}"
   [ "$failures" = 0 ]
 }
 

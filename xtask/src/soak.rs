@@ -12,6 +12,7 @@ use std::fs;
 use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Instant;
 
 use crate::verify::read_output;
 
@@ -54,6 +55,30 @@ const PARTS: &[Part] = &[
         command: "cargo run --release -q -p cairndb-sim -- world --from {from} --minutes {minutes}",
     },
     Part {
+        name: "kill",
+        about: "kill -9 of a process whose four threads write; no acknowledged write lost",
+        goal: 2_000,
+        command: "tests/rigs/kill.sh --from {from} --minutes {minutes}",
+    },
+    Part {
+        name: "power-ext4",
+        about: "power cuts on a loop-mounted ext4; no acknowledged write lost",
+        goal: 500,
+        command: "tests/rigs/power.sh ext4 --from {from} --minutes {minutes}",
+    },
+    Part {
+        name: "power-xfs",
+        about: "power cuts on a loop-mounted xfs; no acknowledged write lost",
+        goal: 500,
+        command: "tests/rigs/power.sh xfs --from {from} --minutes {minutes}",
+    },
+    Part {
+        name: "strace",
+        about: "system calls of the shipped binary that the kernel refused, each class at each call",
+        goal: 14_000,
+        command: "tests/rigs/strace.sh --all --from {from} --minutes {minutes}",
+    },
+    Part {
         name: "metamorphic",
         about: "traces under 16 option sets each, answers equal byte for byte",
         goal: 10_000,
@@ -83,7 +108,7 @@ impl Run {
             unit: text_of(line, "unit").unwrap_or_default(),
             seeds: text_of(line, "seeds").unwrap_or_default(),
             count: number_of(line, "count")? as u64,
-            seconds: number_of(line, "seconds")?,
+            seconds: number_of(line, "took_seconds")?,
             failures: number_of(line, "failures")? as u64,
         })
     }
@@ -124,8 +149,10 @@ pub(crate) fn soak(root: &Path, arguments: &[&str]) -> bool {
     let log = fs::read_to_string(root.join(LOG)).unwrap_or_default();
     let runs = runs_of(&log);
     let from = runs.iter().filter(|run| run.part == part.name).map(Run::next_seed).max().unwrap_or(0);
+    let begun = Instant::now();
     let Some((passed, told)) = run_part(root, part, from, minutes) else { return false };
-    let stamp = format!(r#"{{"date":"{}","commit":"{}","#, date(), commit(root));
+    let (date, commit, seconds) = (date(), commit(root), begun.elapsed().as_secs());
+    let stamp = format!(r#"{{"date":"{date}","commit":"{commit}","took_seconds":{seconds},"#);
     let line = told.replacen('{', &stamp, 1);
     if Run::parse(&line).is_none() {
         eprintln!("the rig's last line is not a result: {told}");
@@ -241,7 +268,7 @@ fn grouped(number: u64) -> String {
 mod tests {
     use super::*;
 
-    const LINE: &str = r#"{"date":"2026-11-23T10:00Z","commit":"0123456789","part":"crash","unit":"distinct","count":1234567,"seeds":"5..17","seconds":3600.0,"failures":0}"#;
+    const LINE: &str = r#"{"date":"2026-11-23T10:00Z","commit":"0123456789","part":"crash","unit":"distinct","count":1234567,"seeds":"5..17","took_seconds":3600,"failures":0}"#;
 
     #[test]
     fn a_line_of_the_log_is_read_back() {
