@@ -38,6 +38,7 @@ mod view;
 pub mod roadmap_log;
 mod db;
 mod check;
+mod repair;
 mod inspect;
 #[cfg(unix)]
 mod host;
@@ -54,5 +55,7 @@ pub use error::{Error, Result};
 pub use inspect::inspect;
 pub use key::{Entry, KeyRange, SeqNo, Value};
 pub use options::{Clock, Compression, Durability, Ids, Options};
+pub use repair::{RepairReport, repair};
+pub use sstable::{EntryPlace, Loss};
 pub use view::{RangeCursor, Scan};
 pub use wal::Checkpoint;

@@ -17,6 +17,8 @@
 //! Crash: the last edit may be torn; then it was not acted on, and is dropped. A whole record behind one that is not
 //! means rot (I1): `Corrupt`.
 
+use std::collections::BTreeSet;
+
 use cairndb_storage::{FileKind, FileName, Storage};
 
 use crate::error::{Error, Result};
@@ -24,6 +26,7 @@ use crate::files::{create_file, open_file, sync_names};
 use crate::header::{HEADER_LEN, Header};
 use crate::record::{Found, Position, RecordKind, RecordReader, RecordWriter, encode_record};
 use crate::version::{Edit, State};
+use crate::wal::written_len;
 
 /// A manifest shorter than this is not replaced by a fresh one, in bytes.
 const REPLACE_LEN_MIN: u64 = 256 << 10;
@@ -161,4 +164,79 @@ fn read(storage: &dyn Storage, name: FileName) -> Result<Option<Recovered>> {
         records += 1;
     }
     Ok(if records == 0 { None } else { Some(Recovered { header, state, records }) })
+}
+
+/// What can be read of a manifest that may be damaged.
+pub(crate) struct Salvaged {
+    pub(crate) header: Header,
+    pub(crate) state: State,
+    /// The last SSTable that its base knew of.
+    pub(crate) base_sstable: u64,
+    /// Tables that some edit drops.
+    pub(crate) dropped: BTreeSet<u64>,
+    /// Why edits may be missing from what was read.
+    pub(crate) doubt: Option<Error>,
+}
+
+/// Reads the newest manifest whose base is whole, past damage behind that; `None` if there is no such. Bytes that cannot be
+/// read are taken for damage.
+pub(crate) fn salvage(storage: &dyn Storage, numbers: &[u64]) -> Option<Salvaged> {
+    let names = numbers.iter().rev().map(|number| FileName { kind: FileKind::Manifest, number: *number });
+    names.into_iter().find_map(|name| salvage_one(storage, name))
+}
+
+fn salvage_one(storage: &dyn Storage, name: FileName) -> Option<Salvaged> {
+    let file = open_file(storage, name, "manifest.open").ok()?;
+    let header = Header::read(file.as_ref(), name, "manifest.header").ok()?;
+    let mut reader = RecordReader::new(file.clone(), &header, "manifest.read").ok()?;
+    let mut found: Option<Salvaged> = None;
+    let mut doubt = None;
+    loop {
+        match reader.next() {
+            Ok(Found::Record(record)) => {
+                let edit = Edit::decode(record.payload);
+                match (&mut found, edit) {
+                    (Some(found), Some(edit)) if record.kind == RecordKind::Edit => found.apply(edit),
+                    (None, Some(edit)) if record.kind == RecordKind::Base => {
+                        let state = State::default();
+                        let (base_sstable, dropped) = (edit.last_numbers.unwrap_or_default().0, BTreeSet::new());
+                        found.insert(Salvaged { header, state, base_sstable, dropped, doubt: None }).apply(edit);
+                    }
+                    (None, _) => return None,
+                    _ => doubt = Some(Error::corrupt(name, record.offset, "the record makes no sense here")),
+                }
+            }
+            Ok(Found::End) => break,
+            Ok(Found::Bad { .. }) if found.is_none() => return None,
+            Ok(Found::Bad { offset, what }) => {
+                if written_len(file.as_ref(), name, offset).is_ok_and(|len| len > 0) {
+                    doubt.get_or_insert(Error::corrupt(name, offset, what));
+                }
+                if !reader.skip_bad().unwrap_or(false) {
+                    break;
+                }
+            }
+            Err(error) => {
+                doubt.get_or_insert(error);
+                break;
+            }
+        }
+    }
+    found.map(|found| Salvaged { doubt, ..found })
+}
+
+impl Salvaged {
+    /// As [`State::apply`], of an edit before which some may be missing.
+    fn apply(&mut self, mut edit: Edit) {
+        for number in edit.removed.drain(..) {
+            self.state.tables.remove(&number);
+            self.dropped.insert(number);
+        }
+        for (level, meta) in edit.added.drain(..) {
+            self.dropped.remove(&meta.number);
+            self.state.tables.insert(meta.number, (level, meta));
+        }
+        let rest = self.state.apply(&edit);
+        debug_assert!(rest.is_some(), "nothing that could misfit is left in it");
+    }
 }

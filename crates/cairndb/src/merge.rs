@@ -74,6 +74,11 @@ impl Merge {
         }
     }
 
+    /// Which of the cursors the merge's entry comes from.
+    pub(crate) fn index(&self) -> Option<usize> {
+        self.heap.first().copied()
+    }
+
     fn top(&self) -> Option<&dyn Cursor> {
         self.heap.first().map(|index| self.cursors[*index].as_ref())
     }

@@ -37,17 +37,22 @@ struct Hold {
 /// What compaction has to leave: the entries that somebody can still see.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Live {
-    /// The sequence numbers at which snapshots read, rising; the last is the present.
+    /// The sequence numbers at which snapshots read, rising; the last is the present. None: somebody reads at each.
     pub(crate) seqs: Vec<SeqNo>,
     /// No reader's clock stands before this, in ms since 1970.
     pub(crate) now_ms: u64,
 }
 
 impl Live {
+    /// All that was ever written: nothing is to be dropped but what is there twice.
+    pub(crate) fn everything() -> Live {
+        Live::default()
+    }
+
     /// Which of the stretches between two snapshots `seq` lies in. Of two entries of one key in the same stretch nobody
     /// can see the older one.
-    pub(crate) fn stretch(&self, seq: SeqNo) -> usize {
-        self.seqs.partition_point(|live| *live < seq)
+    pub(crate) fn stretch(&self, seq: SeqNo) -> u64 {
+        if self.seqs.is_empty() { seq } else { self.seqs.partition_point(|live| *live < seq) as u64 }
     }
 }
 

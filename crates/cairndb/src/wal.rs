@@ -438,7 +438,7 @@ fn read_vouchers(reader: &mut RecordReader, vouched: &mut Position) -> Result<()
 }
 
 /// How many bytes from `from` on were written: up to the last that is not zero.
-fn written_len(file: &dyn File, name: FileName, from: u64) -> Result<u64> {
+pub(crate) fn written_len(file: &dyn File, name: FileName, from: u64) -> Result<u64> {
     let mut buffer = vec![0; 64 << 10];
     let (mut offset, mut written) = (from, 0);
     loop {

@@ -20,6 +20,7 @@ use crate::sync::Arc;
 use crate::version::Version;
 
 /// The tables outside a compaction that may hold entries older than its inputs.
+#[derive(Default)]
 pub(crate) struct Outside {
     /// Tables of level 0, in any order.
     loose: Vec<Arc<Table>>,
@@ -79,7 +80,7 @@ pub(crate) struct Run {
     cut: Vec<u8>,
     done: Vec<TableMeta>,
     /// The key of the last entry that was met, and the stretch that entry lay in.
-    last: Option<(Vec<u8>, usize)>,
+    last: Option<(Vec<u8>, u64)>,
 }
 
 impl Run {
@@ -150,7 +151,7 @@ impl Run {
     /// As what the entry goes into the output, if at all.
     fn fate(&self, entry: EntryRef<'_>) -> Option<Kind> {
         let stretch = self.live.stretch(entry.seq);
-        let hidden = |(key, newer): &(Vec<u8>, usize)| key == entry.key && *newer == stretch;
+        let hidden = |(key, newer): &(Vec<u8>, u64)| key == entry.key && *newer == stretch;
         if self.last.as_ref().is_some_and(hidden) || self.is_range_deleted(entry, stretch) {
             return None;
         }
@@ -164,7 +165,7 @@ impl Run {
     }
 
     /// Whether a range delete lies over the entry, in the same stretch.
-    fn is_range_deleted(&self, entry: EntryRef<'_>, stretch: usize) -> bool {
+    fn is_range_deleted(&self, entry: EntryRef<'_>, stretch: u64) -> bool {
         if self.range_deletes.is_empty() {
             return false;
         }
@@ -173,7 +174,7 @@ impl Run {
     }
 
     fn visible_range_deletes(&self) -> RangeDeletes {
-        let mut last: Option<(Vec<u8>, usize)> = None;
+        let mut last: Option<(Vec<u8>, u64)> = None;
         self.range_deletes.filtered(|fragment, seq| {
             let stretch = self.live.stretch(seq);
             let hidden =

@@ -13,14 +13,14 @@ use cairndb_storage::{LockMode, Storage};
 use super::Engine;
 use super::write::Log;
 use crate::error::{Error, Result};
-use crate::files::{list_files, lock, sync_file};
+use crate::files::{list_files, lock, sync_file, sync_names};
 use crate::key::SeqNo;
 use crate::manifest::Manifest;
 use crate::record::{Position, RecordKind};
 use crate::sstable::Table;
 use crate::sync::{Arc, Ordering};
 use crate::version::State;
-use crate::wal::{Checkpoint, SpareWal, Wal};
+use crate::wal::{SpareWal, Wal};
 
 /// How much of a table is copied at once, in bytes.
 const COPY_LEN: usize = 1 << 20;
@@ -72,7 +72,9 @@ impl Engine {
                 report.bytes_copied += table.meta.len;
             }
         }
-        self.write_anew(to, state)?;
+        // The tables' headers name manifests up to the current one: the backup's must not be older.
+        let above = self.counters.manifest.load(Ordering::Acquire);
+        write_anew(to, (self.options.ids)(), above, State { last_wal: 0, ..state })?;
         Ok(report)
     }
 
@@ -94,28 +96,22 @@ impl Engine {
         to.link("backup.link", name, self.storage.as_ref())
             .map_err(|e| Error::io(format_args!("linking {name}"), e))
     }
+}
 
-    /// Gives the backup a sealed log and a manifest, under an id of its own.
-    fn write_anew(&self, to: &dyn Storage, state: State) -> Result<()> {
-        let id = (self.options.ids)();
-        let mut last_wal = 0;
-        let spare = SpareWal::create(to, &mut last_wal, id, 0)?;
-        let checkpoint = Checkpoint { wal: last_wal, seq: state.checkpoint.seq };
-        let wal = Wal::begin(spare, 0, Position::default(), checkpoint.seq)?;
-        let mut log = Log {
-            synced: Position::default(),
-            wal: Some(wal),
-            spare: None,
-            unsynced: Vec::new(),
-            next_seq: checkpoint.seq,
-        };
-        log.seal(RecordKind::Close)?;
-        let base = State { checkpoint, last_wal, wals: Vec::new(), ..state }.base();
-        // The tables' headers name manifests up to the current one: the backup's must not be older.
-        let above = self.counters.manifest.load(Ordering::Acquire);
-        Manifest::create(to, above, 0, id, &base)?;
-        Ok(())
-    }
+/// Makes a database of the tables that stand in `to`: gives them a sealed log and, last, a manifest above `above`, under
+/// the id that no other incarnation has. The log's number is the next behind `state.last_wal`.
+pub(crate) fn write_anew(to: &dyn Storage, id: u128, above: u64, mut state: State) -> Result<()> {
+    let spare = SpareWal::create(to, &mut state.last_wal, id, 0)?;
+    let next_seq = state.checkpoint.seq;
+    let wal = Wal::begin(spare, 0, Position::default(), next_seq)?;
+    let mut log =
+        Log { synced: Position::default(), wal: Some(wal), spare: None, unsynced: Vec::new(), next_seq };
+    log.seal(RecordKind::Close)?;
+    sync_names(to, "backup.sync_names")?;
+    state.checkpoint.wal = state.last_wal;
+    state.wals = Vec::new();
+    Manifest::create(to, above, 0, id, &state.base())?;
+    Ok(())
 }
 
 fn copy_table(to: &dyn Storage, table: &Table) -> Result<()> {

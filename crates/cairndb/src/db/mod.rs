@@ -20,9 +20,11 @@ mod backup;
 mod replay;
 mod handle;
 
+pub(crate) use backup::write_anew;
 pub use backup::{BackupMode, BackupReport};
 pub use handle::{CheckpointMove, Db, Keyspace, Reader, Snapshot};
 pub use open::RecoveryReport;
+pub(crate) use open::SEQ_JUMP;
 pub use replay::{ReplayCheckpoint, ReplayReport};
 pub use stats::{LevelStats, Stats};
 pub use write::{Condition, Outcome};

@@ -39,7 +39,7 @@ use crate::wal::{self, Authors, Checkpoint, SpareWal, Survey, Wal};
 
 /// How many sequence numbers are passed over when the database was not closed cleanly. Of writes that were never on the
 /// disk readers may have seen the numbers; there cannot have been more of them than memtables hold entries.
-const SEQ_JUMP: SeqNo = 1 << 32;
+pub(crate) const SEQ_JUMP: SeqNo = 1 << 32;
 
 /// When this many logs have been closed and opened again without a flush, they are flushed.
 const LOGS_MAX: usize = 6;

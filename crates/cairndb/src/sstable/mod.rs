@@ -28,10 +28,13 @@ mod footer;
 mod writer;
 mod reader;
 mod verify;
+mod salvage;
 
 pub(crate) use block::{BLOCK_TRAILER_LEN, Block, BlockCursor, BlockHandle, read_block};
 pub(crate) use footer::{FOOTER_LEN, Footer};
 pub(crate) use reader::{Table, TableCursor, TableFiles, decode_bounds};
+pub use salvage::{EntryPlace, Loss};
+pub(crate) use salvage::{Losses, Salvage, SalvageCursor, runs_of};
 pub(crate) use verify::problems_of;
 pub(crate) use writer::TableWriter;
 

@@ -40,6 +40,22 @@ impl TableFiles {
         TableFiles { storage, blocks: Cache::new(cache_bytes), files }
     }
 
+    /// The file; opened anew if it was closed to make room.
+    pub(super) fn file(&self, name: FileName) -> Result<Arc<dyn File>> {
+        let key = (name.number, 0);
+        if let Some(file) = self.files.get(key) {
+            return Ok(file);
+        }
+        let file = self.storage.open("sstable.open", name).map_err(|e| match e.kind() {
+            std::io::ErrorKind::NotFound => {
+                Error::corrupt(name, 0, "the manifest names this table, and it is not there")
+            }
+            _ => Error::io(format_args!("opening {name}"), e),
+        })?;
+        self.files.insert(key, Arc::clone(&file), 1);
+        Ok(file)
+    }
+
     /// Forgets what is kept of table `number`, which is about to go.
     pub(crate) fn forget(&self, number: u64) {
         self.blocks.remove_file(number);
@@ -138,20 +154,8 @@ impl Table {
         Ok(self.opened()?.footer)
     }
 
-    /// The file; opened anew if it was closed to make room.
     pub(crate) fn file(&self) -> Result<Arc<dyn File>> {
-        let key = (self.meta.number, 0);
-        if let Some(file) = self.shared.files.get(key) {
-            return Ok(file);
-        }
-        let file = self.shared.storage.open("sstable.open", self.name()).map_err(|e| match e.kind() {
-            std::io::ErrorKind::NotFound => {
-                self.corrupt(0, "the manifest names this table, and it is not there")
-            }
-            _ => Error::io(format_args!("opening {}", self.name()), e),
-        })?;
-        self.shared.files.insert(key, Arc::clone(&file), 1);
-        Ok(file)
+        self.shared.file(self.name())
     }
 
     pub(crate) fn place(&self) -> Result<Place> {

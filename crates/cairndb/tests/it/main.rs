@@ -5,6 +5,7 @@ mod common;
 mod concurrency;
 mod damage;
 mod limits;
+mod repair;
 mod replay;
 mod scripts;
 mod smoke;
