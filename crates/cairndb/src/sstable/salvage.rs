@@ -279,9 +279,10 @@ impl Salvage {
         if let Some(Ok(handles)) = indexed {
             return (handles, None);
         }
-        let gone = |offset| Error::corrupt(self.name, offset, "the index is gone, and no whole block is here");
+        let gone = |offset| Error::corrupt(self.name, offset, "the index is gone, and here no block follows");
         match self.walk() {
-            Ok(walked) => (walked.data, walked.broken.map(gone)),
+            // If fewer entries are found than are known of, this is where they would have followed.
+            Ok(walked) => (walked.data, walked.broken.or(self.counts.map(|_| self.len)).map(gone)),
             Err(error) => (Vec::new(), Some(error)),
         }
     }
@@ -422,6 +423,8 @@ struct Open {
     broken: Option<Error>,
     /// The first bad block since the last whole one.
     gap: Option<Error>,
+    /// Whether there were any.
+    lossy: bool,
 }
 
 impl SalvageCursor {
@@ -453,7 +456,7 @@ impl Open {
     fn new(mut table: Salvage) -> Open {
         let (handles, broken) = table.blocks();
         let last = (table.start.clone(), SeqNo::MAX);
-        Open { table, handles: handles.into_iter(), block: None, last, entries: 0, broken, gap: None }
+        Open { table, handles: handles.into_iter(), block: None, last, entries: 0, broken, gap: None, lossy: false }
     }
 
     fn stands(&self) -> bool {
@@ -473,7 +476,7 @@ impl Open {
                 self.block = Some(cursor);
             }
             Err(error) => {
-                self.block = None;
+                (self.block, self.lossy) = (None, true);
                 self.gap.get_or_insert(error);
             }
         }
@@ -481,11 +484,14 @@ impl Open {
 
     /// Notes what is lost at the table's end.
     fn finish(&mut self, losses: &Losses) {
+        let before = (self.table.end.clone(), SeqNo::MAX);
         let missing = self.table.counts.is_some_and(|counts| self.entries < counts.entries);
         let cut = self.broken.take().filter(|_| missing || self.table.counts.is_none());
         if let Some(gap) = self.gap.take().or(cut) {
-            let before = (self.table.end.clone(), SeqNo::MAX);
             losses.lock().push(self.table.loss(gap, self.last.clone(), before));
+        } else if missing && !self.lossy {
+            let after = (self.table.start.clone(), SeqNo::MAX);
+            losses.lock().push(self.table.loss("the index passes over entries", after, before));
         }
     }
 

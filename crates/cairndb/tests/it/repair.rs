@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use cairndb::storage::{Fault, Faulty, FileKind, FileName, Storage};
+use cairndb::storage::{Fate, Faulty, FileKind, FileName, Storage};
 use cairndb::{Batch, Compression, Db, Error, Loss, Options, RepairReport, repair, verify};
 
 use crate::common;
@@ -187,7 +187,8 @@ impl Built {
         assert!(verify(Arc::new(to.clone())).unwrap().ok(), "{what}: {:?}", verify(Arc::new(to)));
         let db = Db::open_with(Arc::new(to.clone()), options(self.compression)).unwrap();
         assert!(db.scan(..).all(|item| item.is_ok()), "{what}");
-        let entry = { db.put("new", "value").unwrap(); db.keyspace(0).unwrap().get_entry("new").unwrap().unwrap() };
+        db.put("new", "value").unwrap();
+        let entry = db.get_entry("new").unwrap().unwrap();
         assert!(entry.seq >= report.next_seq, "{what}");
         db.close().unwrap();
         report
@@ -283,4 +284,252 @@ fn each_sector_of_each_file_in_turn_is_garbage() {
 #[test]
 fn each_sector_of_each_file_in_turn_is_zero() {
     sweep(Compression::Lz4, 1, |sector| sector.fill(0));
+}
+
+#[test]
+fn each_sector_of_a_manifest_with_many_edits_is_garbage_or_zero() {
+    let built = build_killed();
+    let manifest = built.names(FileKind::Manifest)[0];
+    let written = built.files[&manifest].iter().rposition(|byte| *byte != 0).unwrap();
+    assert!(written > 1200, "the manifest has {written} bytes of edits");
+    let mut adopted = 0;
+    for sector in 0..=written / 64 {
+        for garbage in [false, true] {
+            let files = built.with(|files| {
+                let stretch = &mut files.get_mut(&manifest).unwrap()[sector * 64..sector * 64 + 64];
+                stretch.iter_mut().for_each(|byte| *byte = if garbage { *byte ^ 0x5A } else { 0 });
+            });
+            let report = built.repair(&format!("manifest, {sector} x 64, garbage {garbage}"), &files);
+            adopted += usize::from(report.manifest.is_some() && !report.doubts.is_empty());
+        }
+    }
+    for len in (0..=written).step_by(41) {
+        let files = built.with(|files| files.get_mut(&manifest).unwrap().truncate(len));
+        built.repair(&format!("manifest cut to {len}"), &files);
+    }
+    assert!(adopted > 4, "{adopted}");
+}
+
+/// A database that was killed: its manifest is a base and many edits, and nothing obsolete stands.
+fn build_killed() -> Built {
+    let disk = Faulty::default();
+    let compression = Compression::None;
+    let db = Db::open_with(Arc::new(disk.clone()), options(compression)).unwrap();
+    for round in 0..9 {
+        for number in (0..120).filter(|number| number % (round + 1) == 0) {
+            db.put(key(number), format!("{round} of {number}, and some more bytes")).unwrap();
+        }
+        db.delete_range(key(10 * round)..key(10 * round + 4)).unwrap();
+        db.flush().unwrap();
+        if round % 4 == 3 {
+            db.compact().unwrap();
+        }
+    }
+    db.put(key(700), "in the log alone").unwrap();
+    let mut files = files_of(&disk.kill());
+    drop(db);
+    files.retain(|_, bytes| bytes.iter().any(|byte| *byte != 0));
+    let held = held_by_file(&files);
+    Built { files, held, compression }
+}
+
+#[test]
+fn a_missing_or_shortened_file_is_listed_and_the_rest_is_there() {
+    for built in [build(Compression::Lz4, 0), build_killed()] {
+        for (name, bytes) in &built.files {
+            let report = built.repair(&format!("without {name}"), &built.with(|files| drop(files.remove(name))));
+            assert!(!report.is_whole() || name.kind == FileKind::Wal && !report.sealed, "without {name}");
+            for len in (0..bytes.len()).step_by(bytes.len() / 17 + 1) {
+                let files = built.with(|files| files.get_mut(name).unwrap().truncate(len));
+                built.repair(&format!("{name} cut to {len}"), &files);
+            }
+        }
+        for kind in FileKind::ALL {
+            let files = built.with(|files| files.retain(|name, _| name.kind != kind));
+            let report = built.repair(&format!("without any {}", kind.extension()), &files);
+            assert!(!report.is_whole(), "without any {}", kind.extension());
+        }
+    }
+}
+
+#[test]
+fn files_that_changed_places_are_not_taken_for_each_other() {
+    let built = build(Compression::None, 0);
+    for kind in FileKind::ALL {
+        let names = built.names(kind);
+        for pair in names.windows(2) {
+            let files = built.with(|files| {
+                let (a, b) = (files[&pair[0]].clone(), files[&pair[1]].clone());
+                files.insert(pair[0], b);
+                files.insert(pair[1], a);
+            });
+            let report = built.repair(&format!("{} and {} changed round", pair[0], pair[1]), &files);
+            assert!(!report.losses.is_empty(), "{} and {} changed round", pair[0], pair[1]);
+        }
+    }
+}
+
+#[test]
+fn files_of_another_database_are_not_mixed_in() {
+    let (built, other) = (build(Compression::None, 0), build(Compression::None, 1));
+    let mut replaced = 0;
+    for (name, bytes) in &other.files {
+        let stood = built.files.contains_key(name);
+        if stood && name.kind == FileKind::Manifest {
+            continue; // then these tables are the strangers: there is nothing to compare
+        }
+        let files = built.with(|files| drop(files.insert(*name, bytes.clone())));
+        let report = built.repair(&format!("another database's {name}"), &files);
+        assert!(!report.losses.is_empty() || !stood, "another database's {name}");
+        replaced += usize::from(stood);
+    }
+    assert!(replaced > 4);
+    // Without a manifest nobody can tell; the report says so.
+    let mut files = built.with(|files| files.retain(|name, _| name.kind != FileKind::Manifest));
+    files.extend(other.files.iter().filter(|(name, _)| name.number == 5).map(|(n, b)| (*n, b.clone())));
+    let report = repair(Arc::new(disk_of(&files)), Arc::new(Faulty::default()), options(built.compression));
+    assert!(report.unwrap().doubts.iter().any(|doubt| doubt.contains("incarnation ids")));
+}
+
+#[test]
+fn what_compaction_dropped_stays_away_though_its_inputs_still_stand() {
+    let disk = Faulty::default();
+    let db = Db::open_with(Arc::new(disk.clone()), options(Compression::None)).unwrap();
+    db.put("kept", "value").unwrap();
+    db.put("deleted", "value").unwrap();
+    db.flush().unwrap();
+    let before = files_of(&disk);
+    db.delete("deleted").unwrap();
+    db.compact().unwrap();
+    let mut files = files_of(&disk);
+    drop(db);
+    // The crash came before the inputs were removed.
+    let obsolete: Vec<FileName> =
+        before.keys().copied().filter(|name| name.kind == FileKind::SsTable && !files.contains_key(name)).collect();
+    assert!(!obsolete.is_empty());
+    files.extend(obsolete.iter().map(|name| (*name, before[name].clone())));
+    let scan = |files: &Files| {
+        let to = Faulty::default();
+        let report = repair(Arc::new(disk_of(files)), Arc::new(to.clone()), options(Compression::None)).unwrap();
+        let db = Db::open_with(Arc::new(to), options(Compression::None)).unwrap();
+        (report, db.get("kept").unwrap().is_some(), db.get("deleted").unwrap().is_some())
+    };
+    let (report, kept, back) = scan(&files);
+    assert!(kept && !back && report.is_whole(), "{report:?}");
+    assert!(report.left_out.iter().any(|(name, _)| *name == obsolete[0].to_string()), "{report:?}");
+    // Without the manifest it may come back, and the report says that.
+    files.retain(|name, _| name.kind != FileKind::Manifest);
+    let (report, kept, _) = scan(&files);
+    assert!(kept && report.doubts[0].contains("may be back"), "{report:?}");
+}
+
+#[test]
+fn an_expired_value_stays_expired_and_a_clock_is_kept() {
+    let disk = Faulty::default();
+    let db = Db::open_with(Arc::new(disk.clone()), options(Compression::None)).unwrap();
+    db.put_with_expiry("expired", "value", 900).unwrap();
+    db.put_with_expiry("lives", "value", 1100).unwrap();
+    db.close().unwrap();
+    let to = Faulty::default();
+    assert!(repair(Arc::new(disk), Arc::new(to.clone()), options(Compression::None)).unwrap().is_whole());
+    let early = Options { clock: Arc::new(|| 0), ..options(Compression::None) };
+    let db = Db::open_with(Arc::new(to), early).unwrap();
+    assert!(db.get("expired").unwrap().is_none() && db.get("lives").unwrap().is_some());
+}
+
+#[test]
+fn many_damages_at_once_are_all_listed() {
+    let (closed, killed) = (build(Compression::Lz4, 0), build_killed());
+    let mut seed = 0x9E37_79B9_7F4A_7C15_u64;
+    let mut below = |bound: usize| {
+        seed ^= seed << 13;
+        seed ^= seed >> 7;
+        seed ^= seed << 17;
+        (seed % bound as u64) as usize
+    };
+    for round in 0..300 {
+        let built = if round % 2 == 0 { &closed } else { &killed };
+        // A manifest that is gone and other damage together leave doubts that no oracle can settle.
+        let names: Vec<FileName> =
+            built.files.keys().copied().filter(|name| name.kind != FileKind::Manifest).collect();
+        let files = built.with(|files| {
+            for _ in 0..1 + below(6) {
+                let bytes = files.get_mut(&names[below(names.len())]).unwrap();
+                let written = bytes.iter().rposition(|byte| *byte != 0).map_or(1, |last| last + 1);
+                let at = below(written);
+                let end = bytes.len().min(at + 1 + below(700));
+                let fill = [0, 0xFF, 0x5A][below(3)];
+                bytes[at..end].iter_mut().for_each(|byte| *byte = byte.wrapping_mul(7) ^ fill);
+            }
+        });
+        built.repair(&format!("round {round}"), &files);
+    }
+}
+
+#[test]
+fn a_place_that_is_not_empty_is_left_alone() {
+    let built = build_killed();
+    let to = disk_of(&built.files);
+    let error = repair(Arc::new(disk_of(&built.files)), Arc::new(to.clone()), options(Compression::None));
+    assert!(matches!(error, Err(Error::Invalid { .. })), "{error:?}");
+    assert!(files_of(&to) == built.files);
+    let nothing = repair(Arc::new(Faulty::default()), Arc::new(Faulty::default()), options(Compression::None));
+    assert!(matches!(nothing, Err(Error::Invalid { .. })), "{nothing:?}");
+}
+
+#[test]
+fn a_full_disk_is_a_full_disk_and_leaves_nothing_behind() {
+    let built = build(Compression::None, 0);
+    let to = Faulty::default();
+    repair(Arc::new(disk_of(&built.files)), Arc::new(to.clone()), options(built.compression)).unwrap();
+    let whole = to.used_bytes();
+    for capacity in (0..whole).step_by(whole as usize / 40) {
+        let to = Faulty::default();
+        to.set_capacity(Some(capacity));
+        let from = disk_of(&built.files);
+        let error = repair(Arc::new(from.clone()), Arc::new(to.clone()), options(built.compression));
+        assert!(matches!(error, Err(Error::DiskFull { .. })), "{capacity}: {error:?}");
+        assert!(to.list("test").unwrap().is_empty() && files_of(&from) == built.files, "{capacity}");
+    }
+}
+
+#[test]
+fn a_crash_in_the_midst_leaves_a_place_that_says_so() {
+    let built = build(Compression::None, 0);
+    let (mut refused, mut fresh, mut finished) = (0, 0, 0);
+    for calls in 0.. {
+        let to = Faulty::default();
+        to.stop_after(calls);
+        let from = disk_of(&built.files);
+        let outcome = repair(Arc::new(from.clone()), Arc::new(to.clone()), options(built.compression));
+        assert!(files_of(&from) == built.files, "{calls}");
+        for fate in [Fate::Lose, Fate::Keep] {
+            let found = to.crash_with(&mut |_| fate);
+            let blank = files_of(&found).values().flatten().all(|byte| *byte == 0);
+            match Db::open_with(Arc::new(found.clone()), options(built.compression)) {
+                Ok(db) if blank => {
+                    assert!(outcome.is_err() && db.scan(..).next().is_none(), "{calls}");
+                    fresh += 1;
+                }
+                Ok(db) => {
+                    assert_eq!(db.scan(..).count(), built_count(&built), "{calls}: an unfinished repair opens");
+                    finished += 1;
+                }
+                Err(Error::Corrupt { .. }) => {
+                    assert!(outcome.is_err(), "{calls}: a finished repair does not open");
+                    refused += 1;
+                }
+                Err(error) => panic!("{calls}: {error}"),
+            }
+        }
+        if outcome.is_ok() {
+            break;
+        }
+    }
+    assert!(refused > 10 && fresh > 0 && finished > 0, "{refused} refused, {fresh} fresh, {finished} finished");
+}
+
+fn built_count(built: &Built) -> usize {
+    let db = Db::open_read_only_with(Arc::new(disk_of(&built.files)), options(built.compression)).unwrap();
+    db.scan(..).count()
 }
