@@ -46,7 +46,7 @@ mod host;
 pub use cairndb_storage as storage;
 
 pub use batch::Batch;
-pub use check::{Check, Verification, verify};
+pub use check::{Check, Verification, verify, verify_at_pace};
 pub use db::{
     BackupMode, BackupReport, CheckpointMove, Condition, Db, Keyspace, LevelStats, Outcome, Reader,
     RecoveryReport, ReplayCheckpoint, ReplayReport, Snapshot, Stats,
@@ -54,7 +54,7 @@ pub use db::{
 pub use error::{Error, Result};
 pub use inspect::inspect;
 pub use key::{Entry, KeyRange, SeqNo, Value};
-pub use options::{Clock, Compression, Durability, Ids, Options};
+pub use options::{Clock, Compression, Durability, Ids, Options, Pace};
 pub use repair::{RepairReport, repair};
 pub use sstable::{EntryPlace, Loss};
 pub use view::{RangeCursor, Scan};

@@ -98,6 +98,8 @@ pub(crate) struct Recovered {
     pub(crate) state: State,
     /// The records it was made of.
     pub(crate) records: u64,
+    /// Where a record's clock stands before that of an earlier one.
+    pub(crate) clock_fell: Option<u64>,
 }
 
 /// Finds the newest manifest whose base is whole; `None` if there is no such.
@@ -135,7 +137,7 @@ fn read(storage: &dyn Storage, name: FileName) -> Result<Option<Recovered>> {
         Err(error) => return Err(error),
     };
     let mut reader = RecordReader::new(file, &header, "manifest.read")?;
-    let (mut state, mut records) = (State::default(), 0);
+    let (mut state, mut records, mut clock_fell) = (State::default(), 0, None);
     loop {
         let record = match reader.next()? {
             Found::Record(record) => record,
@@ -153,6 +155,9 @@ fn read(storage: &dyn Storage, name: FileName) -> Result<Option<Recovered>> {
         let edit = Some(record)
             .filter(|record| record.kind == expected)
             .and_then(|record| Edit::decode(record.payload));
+        if edit.as_ref().and_then(|edit| edit.clock_ms).is_some_and(|clock_ms| clock_ms < state.clock_ms) {
+            clock_fell.get_or_insert(offset);
+        }
         let fits = edit.and_then(|edit| state.apply(&edit)).is_some() && state.is_sane();
         if !fits {
             return Err(Error::corrupt(
@@ -163,7 +168,7 @@ fn read(storage: &dyn Storage, name: FileName) -> Result<Option<Recovered>> {
         }
         records += 1;
     }
-    Ok(if records == 0 { None } else { Some(Recovered { header, state, records }) })
+    Ok(if records == 0 { None } else { Some(Recovered { header, state, records, clock_fell }) })
 }
 
 /// What can be read of a manifest that may be damaged.
@@ -199,8 +204,11 @@ fn salvage_one(storage: &dyn Storage, name: FileName) -> Option<Salvaged> {
                     (Some(found), Some(edit)) if record.kind == RecordKind::Edit => found.apply(edit),
                     (None, Some(edit)) if record.kind == RecordKind::Base => {
                         let state = State::default();
-                        let (base_sstable, dropped) = (edit.last_numbers.unwrap_or_default().0, BTreeSet::new());
-                        found.insert(Salvaged { header, state, base_sstable, dropped, doubt: None }).apply(edit);
+                        let (base_sstable, dropped) =
+                            (edit.last_numbers.unwrap_or_default().0, BTreeSet::new());
+                        found
+                            .insert(Salvaged { header, state, base_sstable, dropped, doubt: None })
+                            .apply(edit);
                     }
                     (None, _) => return None,
                     _ => doubt = Some(Error::corrupt(name, record.offset, "the record makes no sense here")),

@@ -70,6 +70,9 @@ pub struct Options {
     pub ids: Ids,
 }
 
+/// Is told, after each read, how many bytes that was; it may take its time.
+pub type Pace = Arc<dyn Fn(u64) + Send + Sync>;
+
 impl Options {
     /// The defaults, with a clock and a source of ids: what an engine without an operating system has to be given.
     ///

@@ -190,7 +190,8 @@ impl Repair {
         let stale = |found: &Salvaged| newest_born > found.header.name.number;
         self.manifest = found.filter(|found| {
             if stale(found) {
-                let (name, why) = (found.header.name.to_string(), "files stand here that a later manifest knew of");
+                let (name, why) =
+                    (found.header.name.to_string(), "files stand here that a later manifest knew of");
                 self.report.left_out.push((name, why.into()));
             }
             !stale(found)
@@ -217,7 +218,10 @@ impl Repair {
         } else if let Some(number) = missing {
             Some(format!("{} names SSTable {number}, which is not there", found.header.name))
         } else if !stands(FileKind::Wal, found.state.checkpoint.wal) {
-            Some(format!("{} names WAL {}, which is not there", found.header.name, found.state.checkpoint.wal))
+            Some(format!(
+                "{} names WAL {}, which is not there",
+                found.header.name, found.state.checkpoint.wal
+            ))
         } else if self.listed.iter().any(|name| name.kind == FileKind::Manifest && name.number > number) {
             Some(format!("a later manifest than {} stands, and its base is not whole", found.header.name))
         } else {
@@ -243,7 +247,13 @@ impl Repair {
     /// The incarnations that may have written a log or a table beyond what the manifest says; all if there is none.
     fn ids(&self) -> Vec<u128> {
         let Some(found) = &self.manifest else {
-            return self.headers.values().map(|header| header.id).collect::<BTreeSet<_>>().into_iter().collect();
+            return self
+                .headers
+                .values()
+                .map(|header| header.id)
+                .collect::<BTreeSet<_>>()
+                .into_iter()
+                .collect();
         };
         // A later manifest may have lost its base: its author began a log under the one that was current then.
         let number = found.header.name.number;
@@ -307,7 +317,8 @@ impl Repair {
                     }
                 };
                 let (offset, what, passed) = found;
-                let is_damage = passed || written_len(file.as_ref(), name, offset).map_or(true, |len| len > 0);
+                let is_damage =
+                    passed || written_len(file.as_ref(), name, offset).map_or(true, |len| len > 0);
                 if is_damage {
                     pending.get_or_insert(Error::corrupt(name, offset, what));
                     self.report.sealed = false;
@@ -320,7 +331,8 @@ impl Repair {
         self.next_seq = self.next_seq.max(expected.unwrap_or(1));
         if let Some(error) = pending {
             let seqs = expected.unwrap_or(1)..=SEQ_LIMIT - 1;
-            let what = format!("{error}; it is the torn end that a crash leaves, or damage to the last writes");
+            let what =
+                format!("{error}; it is the torn end that a crash leaves, or damage to the last writes");
             self.losses.lock().push(Loss::of_file(file_of(&error, logs.last()), what, seqs));
         }
         self.report.last_seq = expected.unwrap_or(1).saturating_sub(1);
@@ -347,7 +359,8 @@ impl Repair {
         let state = self.manifest.as_ref().map(|found| found.state.clone()).unwrap_or_default();
         let standing: BTreeSet<u64> = self.numbers(FileKind::Wal).into_iter().collect();
         let named = state.wals.iter().map(|(number, _)| *number).chain([state.checkpoint.wal]);
-        let numbers: BTreeSet<u64> = standing.iter().copied().chain(named.filter(|number| *number > 0)).collect();
+        let numbers: BTreeSet<u64> =
+            standing.iter().copied().chain(named.filter(|number| *number > 0)).collect();
         let ids = self.ids();
         let mut logs = Vec::new();
         for number in numbers {
@@ -372,21 +385,32 @@ impl Repair {
             let ours = needed.map_or(ids.clone(), |id| vec![id]);
             let has_record = |header: &Header| {
                 let mut reader = RecordReader::new(Arc::clone(&file), header, "wal.read").ok()?;
-                let found = matches!(reader.next(), Ok(Found::Record(_))) || reader.skip_bad().unwrap_or(false);
+                let found =
+                    matches!(reader.next(), Ok(Found::Record(_))) || reader.skip_bad().unwrap_or(false);
                 found.then_some(*header)
             };
             match self.headers.get(&name).copied() {
                 Some(header) if self.manifest.is_none() || ours.contains(&header.id) => {
                     let reader = RecordReader::new(file, &header, "wal.read")?;
-                    logs.push(Log { name, reader: Some(reader), own: Some(header.own), id: header.id, bad: None });
+                    logs.push(Log {
+                        name,
+                        reader: Some(reader),
+                        own: Some(header.own),
+                        id: header.id,
+                        bad: None,
+                    });
                 }
                 Some(header) => {
                     // One that never got a record is the rest of an open that did not live to write its manifest.
                     if has_record(&header).is_some() {
-                        self.leave_out(name, "another database, or an incarnation that the manifest does not know, wrote it");
+                        self.leave_out(
+                            name,
+                            "another database, or an incarnation that the manifest does not know, wrote it",
+                        );
                     }
                     if needed.is_some() || number == state.checkpoint.wal {
-                        let bad = Some(Error::corrupt(name, 32, "the manifest names another WAL of this number"));
+                        let bad =
+                            Some(Error::corrupt(name, 32, "the manifest names another WAL of this number"));
                         logs.push(Log { name, reader: None, own: None, id: header.id, bad });
                     }
                 }
@@ -454,7 +478,8 @@ impl Repair {
                 }
             }
         }
-        for number in self.numbers(FileKind::SsTable).into_iter().filter(|number| !named.contains_key(number)) {
+        for number in self.numbers(FileKind::SsTable).into_iter().filter(|number| !named.contains_key(number))
+        {
             let name = FileName { kind: FileKind::SsTable, number };
             if let Some(found) = &self.manifest {
                 let id = self.headers.get(&name).map(|header| header.id);
@@ -509,7 +534,9 @@ impl Repair {
         for meta in spilled {
             targets.forget(meta.number);
             let name = FileName { kind: FileKind::SsTable, number: meta.number };
-            self.to.remove("repair.remove", name).map_err(|e| Error::io(format_args!("removing {name}"), e))?;
+            self.to
+                .remove("repair.remove", name)
+                .map_err(|e| Error::io(format_args!("removing {name}"), e))?;
         }
         Ok(written)
     }

@@ -29,7 +29,7 @@ pub use replay::{ReplayCheckpoint, ReplayReport};
 pub use stats::{LevelStats, Stats};
 pub use write::{Condition, Outcome};
 
-use cairndb_storage::{Lock, Storage};
+use cairndb_storage::{Lock, LockMode, Storage};
 
 use crate::clock::MonotonicClock;
 use crate::error::{Error, Result};
@@ -134,6 +134,21 @@ impl Engine {
     pub(crate) fn version(&self) -> Result<Arc<Version>> {
         self.check_open()?;
         Ok(Arc::clone(&self.current.read().version))
+    }
+
+    /// Looks at the files while neither maintenance nor a writer changes any; what is returned keeps the tables there.
+    pub(crate) fn while_still<T>(
+        &self,
+        look: impl FnOnce(&Arc<dyn Storage>) -> Result<T>,
+    ) -> Result<(T, Arc<Version>)> {
+        let _maintenance = self.maintenance.lock();
+        let _log = self.log.lock();
+        Ok((look(&self.storage)?, self.version()?))
+    }
+
+    /// Whether somebody else could open what is open here for writing (promise 12).
+    pub(crate) fn lets_others_in(&self) -> bool {
+        !self.read_only && self.storage.lock("verify.lock", LockMode::Shared).is_ok()
     }
 
     /// Gives the cache what the memtables leave of the budget.

@@ -122,7 +122,7 @@ pub struct LevelStats {
 }
 
 impl Engine {
-    pub(super) fn stats(&self) -> Stats {
+    pub(crate) fn stats(&self) -> Stats {
         let current = Arc::clone(&self.current.read());
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let counters = &self.counters;

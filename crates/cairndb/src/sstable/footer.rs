@@ -37,7 +37,7 @@ pub(crate) struct Footer {
 
 impl Footer {
     /// The footer as it is to stand at `offset` of the file at `place`.
-    pub(super) fn encode(&self, place: Place, offset: u64) -> Vec<u8> {
+    pub(crate) fn encode(&self, place: Place, offset: u64) -> Vec<u8> {
         let mut out = Vec::with_capacity(FOOTER_LEN);
         for handle in [self.index, self.filter, self.range_deletes, self.bounds] {
             out.extend_from_slice(&handle.offset.to_le_bytes());

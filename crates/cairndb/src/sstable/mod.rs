@@ -35,7 +35,7 @@ pub(crate) use footer::{FOOTER_LEN, Footer};
 pub(crate) use reader::{Table, TableCursor, TableFiles, decode_bounds};
 pub use salvage::{EntryPlace, Loss};
 pub(crate) use salvage::{Losses, Salvage, SalvageCursor, runs_of};
-pub(crate) use verify::problems_of;
+pub(crate) use verify::{PROBLEMS_MAX, problems_of};
 pub(crate) use writer::TableWriter;
 
 use crate::coding::{Decoder, put_slice, put_varint};

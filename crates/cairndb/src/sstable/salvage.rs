@@ -18,7 +18,9 @@ use std::ops::RangeInclusive;
 
 use cairndb_storage::{FileKind, FileName};
 
-use super::block::{BLOCK_TRAILER_LEN, Block, BlockCursor, BlockHandle, PACKING_LZ4, PACKING_NONE, read_block};
+use super::block::{
+    BLOCK_TRAILER_LEN, Block, BlockCursor, BlockHandle, PACKING_LZ4, PACKING_NONE, read_block,
+};
 use super::footer::{FOOTER_LEN, Footer};
 use super::reader::{TableFiles, decode_bounds};
 use super::{TableCounts, TableMeta};
@@ -209,7 +211,8 @@ impl Salvage {
 
     /// The lowest and the highest sequence number that an entry of the table can have.
     pub(crate) fn seqs(&self) -> RangeInclusive<SeqNo> {
-        self.counts.map_or(1..=SEQ_LIMIT - 1, |counts| counts.seq_min.max(1)..=counts.seq_max.min(SEQ_LIMIT - 1))
+        self.counts
+            .map_or(1..=SEQ_LIMIT - 1, |counts| counts.seq_min.max(1)..=counts.seq_max.min(SEQ_LIMIT - 1))
     }
 
     /// The sequence number that none in the table lies below, if it is known.
@@ -246,7 +249,9 @@ impl Salvage {
             None => match self.walk() {
                 // Behind a walk that came to the end there are no more blocks.
                 Ok(Walked { broken: None, range_deletes: None, .. }) if self.counts.is_none() => return,
-                Ok(walked) => walked.range_deletes.ok_or_else(|| gone("the footer and range deletes are gone")),
+                Ok(walked) => {
+                    walked.range_deletes.ok_or_else(|| gone("the footer and range deletes are gone"))
+                }
                 Err(error) => Err(error),
             },
         };
@@ -456,7 +461,16 @@ impl Open {
     fn new(mut table: Salvage) -> Open {
         let (handles, broken) = table.blocks();
         let last = (table.start.clone(), SeqNo::MAX);
-        Open { table, handles: handles.into_iter(), block: None, last, entries: 0, broken, gap: None, lossy: false }
+        Open {
+            table,
+            handles: handles.into_iter(),
+            block: None,
+            last,
+            entries: 0,
+            broken,
+            gap: None,
+            lossy: false,
+        }
     }
 
     fn stands(&self) -> bool {
@@ -499,7 +513,8 @@ impl Open {
     fn checked(&self, handle: BlockHandle) -> Result<(BlockCursor, EntryPlace, u64)> {
         let table = &self.table;
         let corrupt = |what| Error::corrupt(table.name, handle.offset, what);
-        let base_seq = table.base_seq.ok_or_else(|| corrupt("the header is gone, and with it what numbers begin at"))?;
+        let base_seq =
+            table.base_seq.ok_or_else(|| corrupt("the header is gone, and with it what numbers begin at"))?;
         let block = Arc::new(Block::new(table.read(handle)?, base_seq, table.name, handle.offset)?);
         let mut cursor = BlockCursor::new(Arc::clone(&block));
         let (mut last, mut entries, seqs) = (self.last.clone(), 0, table.seqs());
@@ -526,7 +541,10 @@ impl Open {
 impl Cursor for SalvageCursor {
     /// Requires: the very beginning, as a merge of everything asks for it.
     fn seek(&mut self, key: &[u8], _seq: SeqNo) -> Result<()> {
-        assert!(key.is_empty() && self.current.is_none(), "what is salvaged is read once, from the beginning");
+        assert!(
+            key.is_empty() && self.current.is_none(),
+            "what is salvaged is read once, from the beginning"
+        );
         self.next_block();
         Ok(())
     }

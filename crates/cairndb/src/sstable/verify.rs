@@ -16,7 +16,7 @@ use crate::key::{EntryRef, SeqNo, compare};
 const READ_LEN: usize = 1 << 20;
 
 /// A table whose blocks are all bad is noted block by block up to here.
-const PROBLEMS_MAX: usize = 100;
+pub(crate) const PROBLEMS_MAX: usize = 100;
 
 /// What a walk over the entries has seen.
 #[derive(Default)]

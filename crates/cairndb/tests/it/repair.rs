@@ -59,7 +59,9 @@ fn held(files: &Files, name: FileName) -> Held {
     let mut out = Vec::new();
     cairndb::inspect(disk.open("test", name).unwrap(), name, &mut out).unwrap();
     let mut held = Held::default();
-    for line in String::from_utf8(out).unwrap().lines().filter(|line| line.starts_with(' ') && line.len() > 31) {
+    for line in
+        String::from_utf8(out).unwrap().lines().filter(|line| line.starts_with(' ') && line.len() > 31)
+    {
         let (kind, value) = (line[12..30].trim(), line[31..].trim());
         let stored = |text: &str| {
             let (keyspace, key) = text.split_once('/').unwrap();
@@ -225,7 +227,11 @@ impl Built {
                 for (_, _, seq) in held.range_deletes.iter().filter(|deleted| over(deleted)) {
                     let lost = covered(*name, &probe, *seq, |loss| loss.range_deletes);
                     let there = there.remove(seq);
-                    assert!(there != lost, "{what}: {name}: range delete {seq}, lost {lost}, there {there}{}", told());
+                    assert!(
+                        there != lost,
+                        "{what}: {name}: range delete {seq}, lost {lost}, there {there}{}",
+                        told()
+                    );
                 }
             }
             assert!(there.is_empty(), "{what}: range deletes that never were: {there:?}");
@@ -337,7 +343,8 @@ fn build_killed() -> Built {
 fn a_missing_or_shortened_file_is_listed_and_the_rest_is_there() {
     for built in [build(Compression::Lz4, 0), build_killed()] {
         for (name, bytes) in &built.files {
-            let report = built.repair(&format!("without {name}"), &built.with(|files| drop(files.remove(name))));
+            let report =
+                built.repair(&format!("without {name}"), &built.with(|files| drop(files.remove(name))));
             assert!(!report.is_whole() || name.kind == FileKind::Wal && !report.sealed, "without {name}");
             for len in (0..bytes.len()).step_by(bytes.len() / 17 + 1) {
                 let files = built.with(|files| files.get_mut(name).unwrap().truncate(len));
@@ -404,13 +411,17 @@ fn what_compaction_dropped_stays_away_though_its_inputs_still_stand() {
     let mut files = files_of(&disk);
     drop(db);
     // The crash came before the inputs were removed.
-    let obsolete: Vec<FileName> =
-        before.keys().copied().filter(|name| name.kind == FileKind::SsTable && !files.contains_key(name)).collect();
+    let obsolete: Vec<FileName> = before
+        .keys()
+        .copied()
+        .filter(|name| name.kind == FileKind::SsTable && !files.contains_key(name))
+        .collect();
     assert!(!obsolete.is_empty());
     files.extend(obsolete.iter().map(|name| (*name, before[name].clone())));
     let scan = |files: &Files| {
         let to = Faulty::default();
-        let report = repair(Arc::new(disk_of(files)), Arc::new(to.clone()), options(Compression::None)).unwrap();
+        let report =
+            repair(Arc::new(disk_of(files)), Arc::new(to.clone()), options(Compression::None)).unwrap();
         let db = Db::open_with(Arc::new(to), options(Compression::None)).unwrap();
         (report, db.get("kept").unwrap().is_some(), db.get("deleted").unwrap().is_some())
     };
@@ -473,7 +484,8 @@ fn a_place_that_is_not_empty_is_left_alone() {
     let error = repair(Arc::new(disk_of(&built.files)), Arc::new(to.clone()), options(Compression::None));
     assert!(matches!(error, Err(Error::Invalid { .. })), "{error:?}");
     assert!(files_of(&to) == built.files);
-    let nothing = repair(Arc::new(Faulty::default()), Arc::new(Faulty::default()), options(Compression::None));
+    let nothing =
+        repair(Arc::new(Faulty::default()), Arc::new(Faulty::default()), options(Compression::None));
     assert!(matches!(nothing, Err(Error::Invalid { .. })), "{nothing:?}");
 }
 
@@ -512,7 +524,11 @@ fn a_crash_in_the_midst_leaves_a_place_that_says_so() {
                     fresh += 1;
                 }
                 Ok(db) => {
-                    assert_eq!(db.scan(..).count(), built_count(&built), "{calls}: an unfinished repair opens");
+                    assert_eq!(
+                        db.scan(..).count(),
+                        built_count(&built),
+                        "{calls}: an unfinished repair opens"
+                    );
                     finished += 1;
                 }
                 Err(Error::Corrupt { .. }) => {
@@ -526,7 +542,10 @@ fn a_crash_in_the_midst_leaves_a_place_that_says_so() {
             break;
         }
     }
-    assert!(refused > 10 && fresh > 0 && finished > 0, "{refused} refused, {fresh} fresh, {finished} finished");
+    assert!(
+        refused > 10 && fresh > 0 && finished > 0,
+        "{refused} refused, {fresh} fresh, {finished} finished"
+    );
 }
 
 fn built_count(built: &Built) -> usize {
