@@ -117,11 +117,23 @@ Example:
     Compact,
     /// Read everything on disk, and report each promise that is broken; exit 2 if one is
     #[command(after_help = "\
-Changes nothing, and works on a damaged database. Each line is one promise, numbered as in ARCHITECTURE.md.
+Changes nothing, and works on a damaged database. Each line is one promise, numbered as in ARCHITECTURE.md; one that no
+look at files can judge has two dashes, and says where it is tested.
 
-Example:
-  cairn verify --db /var/backups/monday && echo sound")]
-    Verify,
+Examples:
+  cairn verify --db /var/backups/monday && echo sound
+  cairn verify --rate 64MiB          leave the disk to others: read no more than this a second")]
+    Verify(Verify),
+    /// Salvage a damaged database into a new one, and list what is lost; exit 2 if anything is
+    #[command(after_help = "\
+Changes nothing in the database. All that is whole is written anew, whatever is damaged beside it: a bad block takes its
+own keys with it, a bad record its own writes. What is lost is listed by keys and sequence numbers, and is only that. A
+key in a lost range may show an older value, or be back though it was deleted. See docs/decisions/0009.
+
+Examples:
+  cairn verify || cairn repair ./salvaged
+  cairn --db /mnt/bad/cairn-data repair ./salvaged > losses.txt")]
+    Repair(Repair),
     /// Print the database's figures
     Stats(Stats),
     /// Print a WAL, SSTable or manifest as fields
@@ -296,6 +308,19 @@ pub(crate) struct Backup {
 }
 
 #[derive(clap::Args)]
+pub(crate) struct Verify {
+    /// Read at most so many bytes a second: a number and B, KiB, MiB or GiB
+    #[arg(long, value_name = "BYTES", value_parser = parse_rate)]
+    pub(crate) rate: Option<u64>,
+}
+
+#[derive(clap::Args)]
+pub(crate) struct Repair {
+    /// The new database's directory, which must not hold anything yet
+    pub(crate) dir: PathBuf,
+}
+
+#[derive(clap::Args)]
 #[command(after_help = "\
 Examples:
   cairn stats
@@ -398,6 +423,25 @@ fn parse_ttl(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// Reads `64MiB` and the like.
+fn parse_rate(text: &str) -> Result<u64, String> {
+    let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = text.split_at(digits);
+    let shift = match unit {
+        "" | "B" => 0,
+        "KiB" => 10,
+        "MiB" => 20,
+        "GiB" => 30,
+        _ => return Err("a rate is a number and a unit, B, KiB, MiB or GiB: 64MiB".into()),
+    };
+    let number: u64 = number.parse().map_err(|_| "a rate is a number and a unit: 64MiB")?;
+    match number.checked_mul(1 << shift) {
+        Some(0) => Err("nothing would ever be read".into()),
+        Some(bytes) => Ok(bytes),
+        None => Err("more than can be counted".into()),
+    }
+}
+
 fn parse_delimiter(text: &str) -> Result<u8, String> {
     match text.as_bytes() {
         b"\\t" => Ok(b'\t'),
@@ -428,6 +472,20 @@ mod tests {
             ["", "s", "30", "30 s", "-1s", "1.5h", "0s", "99999999999999999999s", "18446744073709551615d"]
         {
             assert!(parse_ttl(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_rate_is_a_number_and_a_unit() {
+        assert_eq!(parse_rate("4096"), Ok(4096));
+        assert_eq!(parse_rate("7B"), Ok(7));
+        assert_eq!(parse_rate("3KiB"), Ok(3 << 10));
+        assert_eq!(parse_rate("64MiB"), Ok(64 << 20));
+        assert_eq!(parse_rate("1GiB"), Ok(1 << 30));
+        for wrong in
+            ["", "MiB", "64 MiB", "64MB", "-1", "1.5GiB", "0", "99999999999GiB", "99999999999999999999"]
+        {
+            assert!(parse_rate(wrong).is_err(), "{wrong}");
         }
     }
 

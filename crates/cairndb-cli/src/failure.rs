@@ -103,7 +103,7 @@ fn hint(error: &Error, dir: &Path) -> Option<String> {
     Some(match error {
         Error::Io { .. } => "once the cause is gone, run the command again".into(),
         Error::Corrupt { .. } => {
-            format!("`cairn verify --db {dir}` lists all damage; a backup is the way back to what was stored")
+            format!("`cairn verify --db {dir}` lists all damage; a backup is the way back, or `cairn repair`")
         }
         Error::DiskFull { .. } => "nothing was written; make room and run the command again".into(),
         Error::Busy { .. } => "nothing was written; run the command again".into(),

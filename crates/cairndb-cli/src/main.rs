@@ -28,6 +28,7 @@ mod keys;
 mod load;
 mod output;
 mod progress;
+mod repair;
 mod replay;
 mod report;
 mod scan;
@@ -61,7 +62,8 @@ fn run(args: &Args) -> Result<(), Failure> {
         Command::Checkpoint => upkeep::checkpoint(target),
         Command::Compact => upkeep::compact(target),
         Command::Backup(backup) => upkeep::backup(target, backup),
-        Command::Verify => report::verify(target),
+        Command::Verify(verify) => report::verify(target, verify),
+        Command::Repair(repair) => repair::repair(target, repair),
         Command::Stats(stats) => report::stats(target, stats),
         Command::Inspect(inspect) => report::inspect(inspect),
         Command::Demo(demo) => demo::demo(target, demo),

@@ -6,9 +6,12 @@
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use cairndb::storage::{FileName, Native, Storage};
-use cairndb::{Check, Verification};
+use cairndb::{Check, Pace, Verification};
 use serde_json::{Map, Value, json};
 
 use crate::args::{self, Target};
@@ -18,14 +21,27 @@ use crate::human;
 use crate::output::Output;
 use crate::progress::{Progress, Unit};
 
-pub(crate) fn verify(target: &Target) -> Result<(), Failure> {
-    let storage = database::require(target.dir())?;
+pub(crate) fn verify(target: &Target, args: &args::Verify) -> Result<(), Failure> {
+    let storage = Arc::new(database::require(target.dir())?);
     let progress = Progress::start("verifying", Unit::Time);
-    let found = cairndb::verify(Arc::new(storage))?;
+    let found = match args.rate {
+        None => cairndb::verify(storage)?,
+        Some(rate) => cairndb::verify_at_pace(storage, pace(rate))?,
+    };
     drop(progress);
     let mut out = Output::new();
     print_verification(&found, target.dir(), "", &mut out)?;
     out.flush()
+}
+
+/// Holds up who reads faster than `rate`, in bytes per second.
+fn pace(rate: u64) -> Pace {
+    let (begun, read) = (Instant::now(), AtomicU64::new(0));
+    Arc::new(move |len| {
+        let read = read.fetch_add(len, Ordering::Relaxed) + len;
+        let due = Duration::from_secs_f64(read as f64 / rate as f64);
+        thread::sleep(due.saturating_sub(begun.elapsed()));
+    })
 }
 
 /// Prints each check, and fails if one did.
@@ -35,8 +51,12 @@ pub(crate) fn print_verification(
     indent: &str,
     out: &mut Output,
 ) -> Result<(), Failure> {
-    for Check { promise, what, problems, .. } in &found.checks {
-        let verdict = if problems.is_empty() { "pass" } else { "FAIL" };
+    for Check { promise, seen, what, problems, .. } in &found.checks {
+        let verdict = match (seen, problems.is_empty()) {
+            (false, _) => "  --",
+            (true, true) => "pass",
+            (true, false) => "FAIL",
+        };
         out.line(format_args!("{indent}{verdict}  promise {promise:>2}: {what}"))?;
         for problem in problems {
             out.line(format_args!("{indent}      {}/{problem}", dir.display()))?;
@@ -52,7 +72,7 @@ pub(crate) fn print_verification(
     let problems = human::counted(problems as u64, "problem", "problems");
     Err(Failure::hinted(
         format_args!("{}: {problems} found in {files}", dir.display()),
-        "a backup is the way back to what was stored; `cairn dump` prints what can still be read",
+        "a backup is the way back to what was stored; `cairn repair NEW` salvages what is whole into a new directory",
     ))
 }
 

@@ -9,7 +9,7 @@ use std::process::{Child, Stdio};
 use crate::{Cairn, files, finish};
 
 /// Every command that only reads, or that changes a database which must stand already.
-const NEEDS_A_DATABASE: [&[&str]; 9] = [
+const NEEDS_A_DATABASE: [&[&str]; 10] = [
     &["get", "a"],
     &["delete", "a"],
     &["scan"],
@@ -19,6 +19,7 @@ const NEEDS_A_DATABASE: [&[&str]; 9] = [
     &["verify"],
     &["stats"],
     &["backup", "/nowhere/at/all"],
+    &["repair", "/nowhere/at/all"],
 ];
 
 /// A running load, which has the database open for writing.

@@ -1,4 +1,4 @@
-//! checkpoint, compact, backup, verify, stats, inspect and demo.
+//! checkpoint, compact, backup, verify, repair, stats, inspect and demo.
 
 use std::ffi::OsStr;
 use std::fmt::Write;
@@ -88,6 +88,88 @@ fn verify_lists_the_promises_it_checked() {
     let text = cairn.run(["verify"]).ok();
     assert!(text.lines().filter(|line| line.starts_with("pass  promise ")).count() >= 1, "{text}");
     assert!(text.lines().last().is_some_and(|line| line.starts_with("no damage in ")), "{text}");
+}
+
+#[test]
+fn verify_tells_of_all_twelve_promises_and_keeps_to_a_rate() {
+    let cairn = stored();
+    let text = cairn.run(["verify"]).ok();
+    for promise in 1..=12 {
+        assert!(text.contains(&format!("promise {promise:>2}: ")), "{promise}: {text}");
+    }
+    let unseen = |line: &&str| line.starts_with("  --  promise ");
+    assert_eq!(text.lines().filter(unseen).count(), 5, "{text}");
+    let bytes: u64 = files(&cairn.db, "sst").iter().map(|file| file.metadata().expect("a file").len()).sum();
+    let begun = std::time::Instant::now();
+    let paced = cairn.run(["verify", "--rate", &format!("{}B", bytes * 4)]).ok();
+    assert!(begun.elapsed() > std::time::Duration::from_millis(500), "{:?}", begun.elapsed());
+    assert_eq!(paced, text);
+    cairn.run(["verify", "--rate", "fast"]).failed_silently();
+}
+
+#[test]
+fn repair_of_a_sound_database_is_a_copy() {
+    let cairn = stored();
+    let before = (listing(&cairn.db), cairn.dump());
+    let new = cairn.beside("new");
+    let text = on_path(&cairn, "repair", &new.db, &[]).ok();
+    assert!(text.contains("501 entries") && text.lines().count() == 1, "{text}");
+    assert_eq!((listing(&cairn.db), new.dump()), before);
+    assert_eq!(new.run(["verify"]).code, 0);
+    assert_eq!(new.run(["put", "more", "1"]).code, 0);
+    let what = on_path(&cairn, "repair", &new.db, &[]).failed_silently();
+    assert!(what.contains("not empty"), "{what}");
+}
+
+#[test]
+fn repair_lists_what_is_lost_and_saves_the_rest() {
+    let cairn = stored();
+    let sstable = files(&cairn.db, "sst").remove(0);
+    let mut bytes = fs::read(&sstable).expect("a file");
+    bytes[200] ^= 1;
+    fs::write(&sstable, &bytes).expect("a file");
+    let before = listing(&cairn.db);
+    assert_eq!(cairn.run(["verify"]).code, 2);
+    let new = cairn.beside("new");
+    let ran = on_path(&cairn, "repair", &new.db, &[]);
+    assert_eq!(ran.code, 2, "{ran:?}");
+    let text = String::from_utf8(ran.out.clone()).expect("text");
+    assert!(text.starts_with("lost      000001.sst: entries, keys 0/\"key0000\" .. 0/\"key0"), "{text}");
+    assert!(ran.err.contains("1 loss listed"), "{ran:?}");
+    assert_eq!(listing(&cairn.db), before);
+    assert_eq!(new.run(["verify"]).code, 0);
+    assert_eq!(new.run(["get", "key0499"]).ok(), "value 499");
+    assert_eq!(new.run(["get", "key0000"]).ok(), "newer", "it was in the log");
+    assert_eq!(new.run(["get", "key0001"]).code, 1);
+}
+
+#[test]
+fn repair_does_without_a_manifest_and_says_so() {
+    let cairn = stored();
+    let before = cairn.dump();
+    for manifest in files(&cairn.db, "manifest") {
+        fs::remove_file(manifest).expect("it is removed");
+    }
+    cairn.run(["scan"]).failed_silently();
+    let new = cairn.beside("new");
+    let ran = on_path(&cairn, "repair", &new.db, &[]);
+    let text = String::from_utf8(ran.out.clone()).expect("text");
+    assert!(
+        ran.code == 2 && text.contains("unsure    no manifest") && text.contains("by no manifest"),
+        "{ran:?}"
+    );
+    assert_eq!(new.dump(), before);
+}
+
+/// Every file's name, length and bytes.
+fn listing(db: &Path) -> Vec<(std::ffi::OsString, Vec<u8>)> {
+    let mut files: Vec<_> = fs::read_dir(db)
+        .expect("a directory")
+        .map(|entry| entry.expect("an entry"))
+        .map(|entry| (entry.file_name(), fs::read(entry.path()).expect("a file")))
+        .collect();
+    files.sort();
+    files
 }
 
 #[test]
