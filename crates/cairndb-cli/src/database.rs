@@ -4,7 +4,7 @@
 //! To change one, it must stand too. Only `put`, `load` and `replay` may make one.
 //!
 //! # Where it sits
-//! Called first by every command but `verify`, `inspect` and `demo`, which look at files or bring their own place.
+//! Called first by every command but `verify`, `repair`, `inspect` and `demo`, which look at files or bring their own place.
 
 use std::path::Path;
 

@@ -46,9 +46,9 @@ const DATA_SLACK_LEN: u64 = 2 << 20;
 
 /// What no look at files can tell, and what does.
 const UNSEEN: [(u8, &str); 5] = [
-    (1, "an acknowledged write survives: shown by crashing, in the model test"),
-    (4, "snapshots see one moment: shown by reading beside writes, in the model test"),
-    (8, "what a failure leaves: shown by failing calls, in the model test"),
+    (1, "an acknowledged write survives: shown by crashing, in the simulator"),
+    (4, "snapshots see one moment: shown by reading beside writes, in the simulator"),
+    (8, "what a failure leaves: shown by failing calls, in the simulator"),
     (11, "memory is bounded: `Db::verify` looks while the database is open"),
     (12, "one writer: one would have kept this check out; `Db::verify` looks while the database is open"),
 ];

@@ -179,7 +179,8 @@ fn lie(memory: &Memory, mut meta: TableMeta, change: impl FnOnce(&mut TableMeta)
 
 #[test]
 fn counts_that_are_not_the_true_ones_break_promise_9() {
-    let changes: [(fn(&mut TableMeta), &str); 3] = [
+    type Change = fn(&mut TableMeta);
+    let changes: [(Change, &str); 3] = [
         (|meta| meta.counts.deletes = 1, "not what the footer counts"),
         (|meta| meta.counts.data_len += 1, "not what the footer counts"),
         (|meta| meta.counts.seq_min = 2, "an entry lies outside the table's bounds"),

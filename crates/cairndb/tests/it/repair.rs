@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use cairndb::storage::{Fate, Faulty, FileKind, FileName, Storage};
+use cairndb::storage::{Fate, Fault, Faulty, FileKind, FileName, Operation, Storage};
 use cairndb::{Batch, Compression, Db, Error, Loss, Options, RepairReport, repair, verify};
 
 use crate::common;
@@ -257,6 +257,40 @@ fn a_sound_database_comes_out_as_it_went_in() {
         assert!(report.is_whole() && report.sealed && report.left_out.is_empty(), "{report:?}");
         assert_eq!(report.last_seq + 1, report.next_seq);
     }
+    // One that was killed is as sound: only the end of its log is open.
+    let killed = build_killed();
+    let report = killed.repair("killed", &killed.files);
+    assert!(report.is_whole() && !report.sealed && report.next_seq > report.last_seq + 1, "{report:?}");
+}
+
+/// The positive control: the comparison fails where a repair would have told too little or too much.
+#[test]
+fn a_loss_that_is_not_listed_and_one_that_is_none_are_noticed() {
+    let built = build(Compression::None, 0);
+    let sstable = built.names(FileKind::SsTable)[0];
+    let files = built.with(|files| files.get_mut(&sstable).unwrap()[5000] ^= 1);
+    let to = Faulty::default();
+    let report = repair(Arc::new(disk_of(&files)), Arc::new(to.clone()), options(built.compression)).unwrap();
+    let repaired = files_of(&to);
+    built.compare("as it is", &report, &repaired);
+    let notices = |report: &RepairReport, files: &Files| {
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| built.compare("", report, files))).is_err()
+    };
+    let mut untold = report.clone();
+    untold.losses.clear();
+    assert!(notices(&untold, &repaired), "a loss that is not listed");
+    let mut wider = report.clone();
+    wider.losses[0].before = None;
+    assert!(notices(&wider, &repaired), "a loss that is wider than it should be");
+    let mut fewer = repaired.clone();
+    fewer.retain(|name, _| name.kind != FileKind::SsTable || name.number != 1);
+    assert!(notices(&report, &fewer), "a table that is not there");
+    let other = build(Compression::None, 1);
+    let mut more = repaired;
+    more.extend(
+        other.files.into_iter().filter(|(name, _)| name.kind == FileKind::SsTable && name.number > 7),
+    );
+    assert!(notices(&report, &more), "entries that never were");
 }
 
 /// Damages each sector of each file, each time in a copy of its own.
@@ -551,4 +585,16 @@ fn a_crash_in_the_midst_leaves_a_place_that_says_so() {
 fn built_count(built: &Built) -> usize {
     let db = Db::open_read_only_with(Arc::new(disk_of(&built.files)), options(built.compression)).unwrap();
     db.scan(..).count()
+}
+
+#[test]
+fn bytes_that_cannot_be_read_count_as_damaged() {
+    let built = build(Compression::None, 0);
+    for (site, losses) in [("salvage.read", 1), ("salvage.footer", 0), ("salvage.header", 0), ("wal.read", 1)] {
+        let (from, to) = (disk_of(&built.files), Faulty::default());
+        from.fail(Fault::nth(3, std::io::ErrorKind::Other).at(site).on(Operation::Read));
+        let report = repair(Arc::new(from), Arc::new(to.clone()), options(built.compression)).unwrap();
+        assert_eq!(report.losses.len(), losses, "{site}: {report:?}");
+        built.compare(site, &report, &files_of(&to));
+    }
 }
