@@ -138,7 +138,7 @@ fn shared_len(a: &[u8], b: &[u8]) -> usize {
 }
 
 /// Appends `block` as it is to stand at `offset` of the file at `place`; returns its handle.
-pub(super) fn seal_block(
+pub(crate) fn seal_block(
     out: &mut Vec<u8>,
     place: Place,
     offset: u64,
@@ -214,12 +214,20 @@ pub(crate) struct Block {
 }
 
 impl Block {
-    /// Errors: `Corrupt` if the restart points do not fit the block.
+    /// Errors: `Corrupt` if the restart points do not fit the block: the first is 0, they rise, none lies behind the
+    /// entries. Whether an entry begins at each is found when it is used, or by [`BlockCursor::check_restarts`].
     pub(crate) fn new(bytes: Vec<u8>, base_seq: SeqNo, name: FileName, offset: u64) -> Result<Block> {
         let restarts = || {
             let count_at = bytes.len().checked_sub(4)?;
             let count = Decoder::at(&bytes, count_at).u32()? as usize;
             let restarts_at = count_at.checked_sub(count.checked_mul(4)?)?;
+            let mut from = Decoder::at(&bytes, restarts_at);
+            let mut least = 0;
+            for index in 0..count {
+                let restart = from.u32()? as usize;
+                let fits = if index == 0 { restart == 0 } else { restart >= least };
+                least = restart.checked_add(1).filter(|least| fits && *least <= restarts_at)?;
+            }
             (count > 0).then_some((restarts_at, count))
         };
         let Some((restarts_at, restart_count)) = restarts() else {
@@ -300,13 +308,35 @@ impl BlockCursor {
         self.next_at = self.at;
     }
 
-    fn order(&self) -> (&[u8], SeqNo) {
+    /// Key and sequence number of the entry it stands on, or that it stood on when it left the block.
+    pub(super) fn order(&self) -> (&[u8], SeqNo) {
         (&self.key, self.seq)
+    }
+
+    /// Whether an entry begins at every restart point. It leaves the cursor anywhere.
+    ///
+    /// Errors: `Corrupt`.
+    pub(crate) fn check_restarts(&mut self) -> Result<()> {
+        self.seek_first()?;
+        for index in 0..self.block.restart_count {
+            let restart = self.block.restart(index);
+            while self.at < restart {
+                self.step()?;
+            }
+            if self.at != restart {
+                return Err(self.block.malformed());
+            }
+            // What it says must not depend on the entry before it either.
+            self.restart_at(index)?;
+        }
+        Ok(())
     }
 
     fn restart_at(&mut self, index: usize) -> Result<()> {
         self.next_at = self.block.restart(index);
+        // Before every entry, as the order of entries goes.
         self.key.clear();
+        self.seq = SeqNo::MAX;
         self.step()
     }
 
@@ -326,13 +356,21 @@ impl BlockCursor {
         let rest_len = usize::try_from(from.varint()?).ok()?;
         let tag = from.varint()?;
         self.kind = Kind::from_byte((tag & 3) as u8).filter(|kind| *kind != Kind::RangeDelete)?;
-        self.seq = block.base_seq.checked_add(tag >> 2)?;
+        let seq = block.base_seq.checked_add(tag >> 2)?;
         self.expires_at_ms = if self.kind == Kind::PutWithExpiry { from.u64()? } else { 0 };
         let value_len = if self.kind == Kind::Delete { 0 } else { usize::try_from(from.varint()?).ok()? };
         let rest = from.bytes(rest_len)?;
-        if shared > self.key.len() || shared + rest_len > KEY_LEN_MAX + 1 {
+        let before = self.key.get(shared..)?;
+        if !(1..=KEY_LEN_MAX + 1).contains(&(shared + rest_len)) {
             return None;
         }
+        // I1 of the table. What the two keys share is equal, so this looks at little.
+        match rest.cmp(before) {
+            Ordering::Greater => {}
+            Ordering::Equal if seq < self.seq => {}
+            _ => return None,
+        }
+        self.seq = seq;
         self.key.truncate(shared);
         self.key.extend_from_slice(rest);
         let value_at = from.offset();
@@ -408,7 +446,7 @@ impl Cursor for BlockCursor {
         while self.next_at < here {
             self.step()?;
         }
-        Ok(())
+        if self.next_at == here { Ok(()) } else { Err(self.block.malformed()) }
     }
 
     fn entry(&self) -> Option<EntryRef<'_>> {

@@ -15,7 +15,7 @@ use crate::cursor::Cursor;
 use crate::error::{Error, Result};
 use crate::files::read_at;
 use crate::header::Header;
-use crate::key::{EntryRef, Kind, SeqNo, Value};
+use crate::key::{EntryRef, Kind, SeqNo, Value, compare};
 use crate::range_delete::RangeDeletes;
 use crate::sync::{Arc, OnceLock};
 
@@ -127,7 +127,9 @@ impl Table {
             .ok_or_else(|| self.corrupt(handle.offset, "the range deletes make no sense"))?;
         let within =
             |start: &[u8], end: &[u8]| self.meta.start.as_slice() <= start && end <= self.meta.end.as_slice();
-        if !decoded.iter().all(|fragment| within(fragment.start, fragment.end)) {
+        let counts = &self.meta.counts;
+        let counted = |seq: &SeqNo| (counts.seq_min..=counts.seq_max).contains(seq);
+        if !decoded.iter().all(|f| within(f.start, f.end) && f.seqs.iter().all(counted)) {
             return Err(self.corrupt(handle.offset, "a range delete lies outside its table's bounds"));
         }
         let deletes = Arc::new(decoded);
@@ -228,7 +230,11 @@ impl Table {
     }
 
     pub(super) fn handle(&self, separator: EntryRef<'_>) -> Result<BlockHandle> {
-        BlockHandle::decode(separator.value).ok_or_else(|| self.corrupt(0, "the index points nowhere"))
+        let inside =
+            |handle: &BlockHandle| handle.offset.saturating_add(u64::from(handle.len)) <= self.meta.len;
+        BlockHandle::decode(separator.value)
+            .filter(inside)
+            .ok_or_else(|| self.corrupt(0, "the index points nowhere"))
     }
 
     fn read(&self, handle: BlockHandle) -> Result<Vec<u8>> {
@@ -253,6 +259,17 @@ pub(crate) fn decode_bounds(bytes: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
     let mut from = Decoder::new(bytes);
     let (start, end) = (from.slice()?.to_vec(), from.slice()?.to_vec());
     (from.is_at_end() && start < end).then_some((start, end))
+}
+
+/// Two entries that meet at the edge of `block`: those within a block its cursor looks at.
+fn check_order(
+    table: &Table,
+    block: &BlockCursor,
+    before: (&[u8], SeqNo),
+    after: (&[u8], SeqNo),
+) -> Result<()> {
+    let fits = compare(before, after).is_lt();
+    if fits { Ok(()) } else { Err(table.corrupt(block.block().offset(), "the entries are not in order")) }
 }
 
 /// A position in a table, which it keeps open.
@@ -291,10 +308,6 @@ impl TableCursor {
         Ok(())
     }
 
-    fn stands(&self) -> bool {
-        self.block.as_ref().is_some_and(|block| block.entry().is_some())
-    }
-
     /// Whoever copies entries relies on the table's bounds. Bytes that pass their checksums may still break them.
     fn check_bounds(&self) -> Result<()> {
         let meta = &self.table.meta;
@@ -310,24 +323,26 @@ impl TableCursor {
         Ok(())
     }
 
-    /// From a block's end, on to the next block that has an entry.
+    /// From a block's end, on to the next block.
     fn next_block(&mut self) -> Result<()> {
-        while !self.stands() && self.block.is_some() {
+        if let Some(left) = self.block.take_if(|block| block.entry().is_none()) {
             self.index()?.next()?;
             self.open_block()?;
             if let Some(block) = &mut self.block {
                 block.seek_first()?;
+                check_order(&self.table, block, left.order(), block.order())?;
             }
         }
         self.check_bounds()
     }
 
     fn prev_block(&mut self) -> Result<()> {
-        while !self.stands() && self.block.is_some() {
+        if let Some(left) = self.block.take_if(|block| block.entry().is_none()) {
             self.index()?.prev()?;
             self.open_block()?;
             if let Some(block) = &mut self.block {
                 block.seek_last()?;
+                check_order(&self.table, block, block.order(), left.order())?;
             }
         }
         Ok(())

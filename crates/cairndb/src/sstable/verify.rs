@@ -52,6 +52,7 @@ fn verify(table: &Table, problems: &mut Vec<Error>) -> Result<()> {
     }
     let index = read_block(file.as_ref(), table.meta.len, name, table.place()?, footer.index, "verify.read")?;
     let mut index = BlockCursor::new(Block::new(index, 0, name, footer.index.offset)?.into());
+    index.check_restarts()?;
     index.seek_first()?;
     let mut seen = Seen::default();
     while let Some(separator) = index.entry() {
@@ -116,6 +117,7 @@ fn check_block(table: &Table, separator: EntryRef<'_>, seen: &mut Seen) -> Resul
     let handle = table.handle(separator)?;
     let corrupt = |what: &str| Error::corrupt(table.name(), handle.offset, what);
     let mut cursor = BlockCursor::new(table.data_block(handle, false)?);
+    cursor.check_restarts()?;
     cursor.seek_first()?;
     while let Some(entry) = cursor.entry() {
         let order = (entry.key, entry.seq);
