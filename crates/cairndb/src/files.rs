@@ -18,7 +18,8 @@ pub(crate) fn open_file(storage: &dyn Storage, name: FileName, site: Site) -> Re
 
 /// Creates the next file of this kind above `above`.
 ///
-/// Errors: `Busy` if the storage has no spare just now; nothing was changed then.
+/// Errors: `Busy` if the storage has no spare just now; nothing was changed then. `Corrupt` if no number is left: no
+/// database comes to that by itself.
 pub(crate) fn create_file(
     storage: &dyn Storage,
     kind: FileKind,
@@ -26,6 +27,13 @@ pub(crate) fn create_file(
     site: Site,
 ) -> Result<(u64, Arc<dyn File>)> {
     let what = kind.extension();
+    if above == u64::MAX {
+        return Err(Error::corrupt(
+            FileName { kind, number: above },
+            0,
+            "no file number is left beyond this one",
+        ));
+    }
     storage.create(site, kind, above).map_err(|e| match e.kind() {
         std::io::ErrorKind::WouldBlock => {
             Error::Busy { what: format!("the storage has no spare .{what} file") }

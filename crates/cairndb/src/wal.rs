@@ -27,7 +27,7 @@ use crate::batch::{decode_batch, encode_batch_header};
 use crate::error::{Error, Result};
 use crate::files::{create_file, open_file, read_at};
 use crate::header::{HEADER_LEN, Header};
-use crate::key::{EntryRef, SeqNo};
+use crate::key::{EntryRef, SEQ_LIMIT, SeqNo};
 use crate::record::{Found, Position, RecordKind, RecordReader, RecordWriter, encode_record, record_len};
 use crate::sync::Arc;
 
@@ -391,6 +391,10 @@ fn read_log(
                         return Err(Error::corrupt(name, record.offset, what));
                     }
                     survey.next_seq = first_seq + u64::from(entries.left());
+                    if survey.next_seq > SEQ_LIMIT {
+                        let what = "the batch's sequence numbers go beyond any that can be given";
+                        return Err(Error::corrupt(name, record.offset, what));
+                    }
                 }
             }
             Found::Bad { offset, what } => {

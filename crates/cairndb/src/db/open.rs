@@ -24,7 +24,7 @@ use crate::cursor::Cursor;
 use crate::error::{Error, Result};
 use crate::files::{create_file, len_of, list_files, lock, open_file, sync_file, sync_names};
 use crate::header::Header;
-use crate::key::SeqNo;
+use crate::key::{SEQ_LIMIT, SeqNo};
 use crate::manifest::{self, Manifest, Recovered};
 use crate::memtable::{Memtable, MemtableCursor};
 use crate::options::Options;
@@ -40,6 +40,9 @@ use crate::wal::{self, Authors, Checkpoint, SpareWal, Survey, Wal};
 /// How many sequence numbers are passed over when the database was not closed cleanly. Of writes that were never on the
 /// disk readers may have seen the numbers; there cannot have been more of them than memtables hold entries.
 pub(crate) const SEQ_JUMP: SeqNo = 1 << 32;
+
+/// Beyond this sequence number no database is opened for writing: no incarnation can use up the half that is left.
+const SEQ_OPEN_MAX: SeqNo = SEQ_LIMIT / 2;
 
 /// When this many logs have been closed and opened again without a flush, they are flushed.
 const LOGS_MAX: usize = 6;
@@ -167,6 +170,14 @@ impl Opening {
         let survey = wal::survey(storage.as_ref(), state.checkpoint, &listing.wals, &authors)?;
         if !read_only {
             check_tables(storage.as_ref(), &state, listing, number)?;
+            if survey.next_seq > SEQ_OPEN_MAX {
+                let name = FileName { kind: FileKind::Wal, number: survey.end.number };
+                return Err(Error::corrupt(
+                    name,
+                    survey.end.offset,
+                    "no sequence numbers are left behind this",
+                ));
+            }
         }
         Ok(Opening::with(storage, options, listing, number, state, survey))
     }
@@ -306,8 +317,9 @@ impl Opening {
 
     /// After a failure: removes what this open has begun, so that the next one finds the room that this one found.
     fn remove_begun(&self) {
-        let sstables = self.stood.0 + 1..=self.state.last_sstable;
-        let wals = self.stood.1 + 1..=self.state.last_wal;
+        // Of the numbers up to the last one, those behind the ones that stood.
+        let sstables = (self.stood.0..=self.state.last_sstable).skip(1);
+        let wals = (self.stood.1..=self.state.last_wal).skip(1);
         let sstables = sstables.map(|number| FileName { kind: FileKind::SsTable, number });
         for name in sstables.chain(wals.map(|number| FileName { kind: FileKind::Wal, number })) {
             // What cannot be removed now is found again by the next open.

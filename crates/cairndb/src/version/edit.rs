@@ -129,9 +129,12 @@ impl State {
         Some(())
     }
 
-    /// Whether a database can be in this state: recovery has somewhere to begin, and the levels below 0 are runs.
+    /// Whether a database can be in this state: recovery has somewhere to begin, with a sequence number that no table
+    /// knows, and the levels below 0 are runs.
     pub(crate) fn is_sane(&self) -> bool {
-        let begins = self.checkpoint.wal > 0 && (1..SEQ_LIMIT).contains(&self.checkpoint.seq);
+        let begins = self.checkpoint.wal > 0
+            && (1..SEQ_LIMIT).contains(&self.checkpoint.seq)
+            && self.tables.values().all(|(_, meta)| meta.counts.seq_max < self.checkpoint.seq);
         let mut stretches: Vec<_> = self
             .tables
             .values()
