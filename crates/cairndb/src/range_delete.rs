@@ -37,6 +37,22 @@ struct Fragment {
     seqs: Vec<SeqNo>,
 }
 
+/// Whether of two range deletes over one stretch nobody needs the older one.
+type Alike<'a> = &'a dyn Fn(SeqNo, SeqNo) -> bool;
+
+impl Fragment {
+    /// Returns how many more sequence numbers it has then, if any.
+    fn insert(&mut self, seq: SeqNo, alike: Alike<'_>) -> usize {
+        let Err(index) = self.seqs.binary_search_by(|other| seq.cmp(other)) else { return 0 };
+        if index > 0 && alike(self.seqs[index - 1], seq) {
+            return 0;
+        }
+        let hidden = self.seqs[index..].iter().take_while(|older| alike(seq, **older)).count();
+        self.seqs.splice(index..index + hidden, [seq]);
+        usize::from(hidden == 0)
+    }
+}
+
 /// One fragment, borrowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct FragmentRef<'a> {
@@ -62,6 +78,11 @@ impl RangeDeletes {
     /// Adds the range delete of `start..end` at `seq`. Returns how many bytes of memory that takes, about: where many
     /// overlap, each lies over many fragments.
     pub(crate) fn insert(&mut self, start: &[u8], end: &[u8], seq: SeqNo) -> usize {
+        self.insert_unless(start, end, seq, &|_, _| false)
+    }
+
+    /// As [`RangeDeletes::insert`]; but of two over one fragment that are `alike`, only the newer stays.
+    fn insert_unless(&mut self, start: &[u8], end: &[u8], seq: SeqNo, alike: Alike<'_>) -> usize {
         if start >= end {
             return 0;
         }
@@ -73,10 +94,7 @@ impl RangeDeletes {
             if covered_to < *fragment_start {
                 gaps.push((covered_to, fragment_start.clone()));
             }
-            if let Err(index) = fragment.seqs.binary_search_by(|other| seq.cmp(other)) {
-                fragment.seqs.insert(index, seq);
-                added += size_of::<SeqNo>();
-            }
+            added += size_of::<SeqNo>() * fragment.insert(seq, alike);
             covered_to = fragment.end.clone();
         }
         if covered_to.as_slice() < end {
@@ -117,6 +135,25 @@ impl RangeDeletes {
         for fragment in other.iter().filter(|f| f.start < end && start < f.end) {
             for seq in fragment.seqs {
                 self.insert(fragment.start.max(start), fragment.end.min(end), *seq);
+            }
+        }
+    }
+
+    /// As [`RangeDeletes::merge_clipped`]; but of two over one fragment that are `alike`, only the newer stays. So what many
+    /// sources have over one another takes no more memory than their fragments do.
+    pub(crate) fn merge_alike(
+        &mut self,
+        other: &RangeDeletes,
+        start: &[u8],
+        end: &[u8],
+        alike: impl Fn(SeqNo, SeqNo) -> bool,
+    ) {
+        for fragment in other.iter().filter(|f| f.start < end && start < f.end) {
+            let mut newer = None;
+            for seq in fragment.seqs.iter().copied() {
+                if !newer.replace(seq).is_some_and(|newer| alike(newer, seq)) {
+                    self.insert_unless(fragment.start.max(start), fragment.end.min(end), seq, &alike);
+                }
             }
         }
     }
@@ -213,6 +250,16 @@ mod tests {
         for len in 0..bytes.len() {
             assert_eq!(RangeDeletes::decode(&bytes[..len]), None, "{len} bytes");
         }
+    }
+
+    #[test]
+    fn of_those_that_are_alike_the_newest_stays() {
+        let mut wide = RangeDeletes::default();
+        (1..100).for_each(|seq| drop(wide.insert(b"a", b"z", seq)));
+        let mut merged = RangeDeletes::default();
+        merged.insert(b"b", b"c", 40);
+        merged.merge_alike(&wide, b"", b"y", |a, b| (a > 50) == (b > 50));
+        assert_eq!(shown(&merged), "[a..b) [99, 50] [b..c) [99, 50] [c..y) [99, 50]");
     }
 
     #[test]

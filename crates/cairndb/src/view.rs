@@ -163,17 +163,18 @@ impl View {
         *self.now_ms.get_or_init(|| self.clock.now_ms())
     }
 
-    /// All range deletes over `range` that it sees.
+    /// The range deletes over `range` that it sees, and newer ones: of each kind, over a key, the newest.
     fn range_deletes(&self, range: &StoredRange) -> Result<RangeDeletes> {
         let mut all = RangeDeletes::default();
+        let alike = |newer: SeqNo, older: SeqNo| (newer <= self.seq) == (older <= self.seq);
         for memtable in self.tables.memtables().filter(|memtable| memtable.has_range_deletes()) {
-            all.merge_clipped(&memtable.range_deletes(), &range.start, &range.end);
+            all.merge_alike(&memtable.range_deletes(), &range.start, &range.end, alike);
         }
         for (_, table) in
             self.tables.version.tables().filter(|(_, table)| table.meta.overlaps(&range.start, &range.end))
         {
             if let Some(deletes) = table.range_deletes()? {
-                all.merge_clipped(&deletes, &range.start, &range.end);
+                all.merge_alike(&deletes, &range.start, &range.end, alike);
             }
         }
         Ok(all)

@@ -354,19 +354,22 @@ impl Engine {
             let tables = task.inputs.iter().map(|(_, table)| table.meta.clone()).collect();
             return Ok(Job { task: Some(task), run: None, tables: Some(tables), base_seq: 0 });
         }
+        let live = self.live();
         let mut deletes = RangeDeletes::default();
         let mut cursors: Vec<Box<dyn Cursor>> = Vec::new();
         let mut base_seq = SeqNo::MAX;
         for (_, table) in &task.inputs {
             if let Some(of_table) = table.range_deletes()? {
-                deletes.merge_clipped(&of_table, &table.meta.start, &table.meta.end);
+                // Of two in one stretch nobody can see the older one.
+                let alike = |newer, older| live.stretch(newer) == live.stretch(older);
+                deletes.merge_alike(&of_table, &table.meta.start, &table.meta.end, alike);
             }
             cursors.push(Box::new(TableCursor::new(Arc::clone(table), false)));
             base_seq = base_seq.min(table.meta.counts.seq_min);
         }
         let outside = Outside::below(version, task.level, base_seq);
         let table_bytes = if task.level == 0 { u64::MAX } else { self.options.table_bytes() };
-        let run = Run::new(cursors, deletes, self.live(), outside, table_bytes);
+        let run = Run::new(cursors, deletes, live, outside, table_bytes);
         Ok(Job { task: Some(task), run: Some(run), tables: None, base_seq })
     }
 
