@@ -195,14 +195,18 @@ impl<R: Read> LogReader<R> {
         self.buffer.drain(..self.at);
         self.buffer_offset += self.at as u64;
         self.at = 0;
-        while self.buffer.len() < len && !self.source_ended {
-            // The buffer grows with what is really there, whatever a record says of its length.
-            let begin = self.buffer.len();
-            self.buffer.resize(begin + WINDOW_LEN, 0);
-            let read = self.read(begin)?;
-            self.buffer.truncate(begin + read);
+        let mut end = self.buffer.len();
+        while end < len && !self.source_ended {
+            // The buffer grows with what is really there, whatever a record says of its length; and once for many reads,
+            // since a pipe may give a few bytes at a time.
+            if end + WINDOW_LEN / 2 > self.buffer.len() {
+                self.buffer.resize(end + WINDOW_LEN, 0);
+            }
+            let read = self.read(end).inspect_err(|_| self.buffer.truncate(end))?;
+            end += read;
             self.source_ended = read == 0;
         }
+        self.buffer.truncate(end);
         Ok(())
     }
 
@@ -220,7 +224,7 @@ impl<R: Read> LogReader<R> {
         let begin = self.buffer.len();
         while !self.source_ended {
             self.buffer.resize(begin + WINDOW_LEN, 0);
-            let read = self.read(begin)?;
+            let read = self.read(begin).inspect_err(|_| self.buffer.truncate(begin))?;
             drained += read as u64;
             self.source_ended = read == 0;
         }
