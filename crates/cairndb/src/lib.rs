@@ -42,6 +42,9 @@ mod repair;
 mod inspect;
 #[cfg(unix)]
 mod host;
+#[cfg(feature = "fuzz")]
+#[doc(hidden)]
+pub mod fuzz;
 
 pub use cairndb_storage as storage;
 

@@ -40,7 +40,7 @@ pub(crate) struct Filter {
 
 impl Filter {
     /// Builds the bytes of a filter over keys with these hashes.
-    pub(super) fn build(hashes: &[u64]) -> Vec<u8> {
+    pub(crate) fn build(hashes: &[u64]) -> Vec<u8> {
         let line_count = (hashes.len() * BITS_PER_KEY).div_ceil(FILTER_LINE_LEN * 8).max(1);
         let mut bytes = vec![0; line_count * FILTER_LINE_LEN + 1];
         for hash in hashes {
@@ -54,13 +54,13 @@ impl Filter {
     }
 
     /// `None` if the bytes are no filter.
-    pub(super) fn new(bytes: Vec<u8>) -> Option<Filter> {
+    pub(crate) fn new(bytes: Vec<u8>) -> Option<Filter> {
         let whole = bytes.len() > FILTER_LINE_LEN && bytes.len() % FILTER_LINE_LEN == 1;
         whole.then_some(Filter { bytes })
     }
 
     /// `false`: the key was never added. `true`: it may have been.
-    pub(super) fn may_contain(&self, hash: u64) -> bool {
+    pub(crate) fn may_contain(&self, hash: u64) -> bool {
         let line_count = self.bytes.len() / FILTER_LINE_LEN;
         let line = line_of(hash, line_count);
         let probe_count = self.bytes[line_count * FILTER_LINE_LEN];

@@ -4,6 +4,7 @@ mod backup;
 mod common;
 mod concurrency;
 mod damage;
+mod hostile;
 mod limits;
 mod repair;
 mod replay;
