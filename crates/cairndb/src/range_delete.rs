@@ -255,7 +255,9 @@ mod tests {
     #[test]
     fn of_those_that_are_alike_the_newest_stays() {
         let mut wide = RangeDeletes::default();
-        (1..100).for_each(|seq| drop(wide.insert(b"a", b"z", seq)));
+        for seq in 1..100 {
+            wide.insert(b"a", b"z", seq);
+        }
         let mut merged = RangeDeletes::default();
         merged.insert(b"b", b"c", 40);
         merged.merge_alike(&wide, b"", b"y", |a, b| (a > 50) == (b > 50));

@@ -219,7 +219,8 @@ fn read_keyspace(db: &Db, keyspace: u8, sound: bool) -> Result<()> {
         let next = if index % 2 == 0 { cursor.next() } else { cursor.prev() };
         let next = next.map(|found| found.map(|(key, _)| key.to_vec()));
         if sound {
-            (found?, next?);
+            found?;
+            next?;
         }
     }
     let snapshot = db.snapshot()?.keyspace(keyspace)?;

@@ -84,10 +84,10 @@ fn what_is_signed_reaches_the_parsers() {
     assert!(refused > 0 && late > 0, "{refused} refused, {late} found while working");
 }
 
-/// Compaction merged a table whose entries were not in order, and wrote tables that overlapped: the assertion of promise 6
-/// ended the process. Whoever walks a block looks at the order now.
+/// A table whose entries were not in order was read and kept as if they were: scans gave keys out of order, and a
+/// compaction that merges such a table relies on an order that is not there. Whoever walks a block looks at it now.
 #[test]
-fn entries_out_of_order_ended_in_an_assertion() {
+fn entries_out_of_order_were_taken_as_they_came() {
     let mut files = bases()[1].clone();
     let (_, table) = files.iter_mut().find(|(name, _)| name.kind == FileKind::SsTable).unwrap();
     // The second entry shares four bytes with the first; this is its last one, and the entries behind it go on from 2.
@@ -140,9 +140,9 @@ fn a_check_passed_a_log_that_no_open_could_read() {
 /// Set for the process that [`slow_a_hostile_length_allocates_little`] starts.
 const SWEEP: &str = "CAIRN_SWEEP";
 
-/// What everything that can be done to a small hostile directory may allocate at once, in bytes: the budget of 64 KiB,
-/// logs laid down in steps of up to 1 MiB, buffers of 1 MiB in which a check and a backup read, the files themselves.
-const HOSTILE_MEMORY_MAX: usize = 8 << 20;
+/// What everything that can be done to a small hostile directory may allocate at once, in bytes: a buffer of 1 MiB in which
+/// a check and a backup read; the budget of 64 KiB; buffers of table writers; the files themselves.
+const HOSTILE_MEMORY_MAX: usize = 2 << 20;
 
 /// How much `work` allocates beyond what there was.
 fn peak_of(work: impl FnOnce()) -> usize {
@@ -162,26 +162,27 @@ fn varint(mut value: u64) -> Vec<u8> {
     bytes
 }
 
-/// `base` with a number put at every place of every file, as u32, u64 and varint, and signed. Which two of six numbers
-/// stand at a place goes by the place: fields lie side by side, so each kind of field meets each of them.
+/// `base` with a number put at every place of every file, and signed: two of six numbers, each as u32, as u64 or as
+/// varint. Which of them goes by the place: fields of a kind lie at many places, so each kind meets them all.
 fn with_hostile_numbers(base: &Files, mut look: impl FnMut(&str, &Files)) {
     for (name, bytes) in base {
         let len = bytes.len() as u64;
         let numbers = [u64::MAX, 0, len + 1, u64::MAX - 1, 1, len - 1];
         // Between the first and the last blocks of a table is nothing but values.
-        let places = (0..bytes.len()).filter(|at| *at < 400 || *at + 1500 > bytes.len());
+        let places = (0..bytes.len()).filter(|at| *at < 300 || *at + 1000 > bytes.len());
         for at in places {
-            for number in [numbers[at % 6], numbers[(at + 3) % 6]] {
-                for field in
-                    [number.to_le_bytes()[..4].to_vec(), number.to_le_bytes().to_vec(), varint(number)]
-                {
-                    let mut files = base.clone();
-                    let spoiled = files.get_mut(name).unwrap();
-                    let end = spoiled.len().min(at + field.len());
-                    spoiled[at..end].copy_from_slice(&field[..end - at]);
-                    sign(&mut files, true);
-                    look(&format!("{name} at {at}: {field:?}"), &files);
-                }
+            for (nth, number) in [numbers[at % 6], numbers[(at + 3) % 6]].into_iter().enumerate() {
+                let field = match (at / 6 + nth) % 3 {
+                    0 => number.to_le_bytes()[..4].to_vec(),
+                    1 => number.to_le_bytes().to_vec(),
+                    _ => varint(number),
+                };
+                let mut files = base.clone();
+                let spoiled = files.get_mut(name).unwrap();
+                let end = spoiled.len().min(at + field.len());
+                spoiled[at..end].copy_from_slice(&field[..end - at]);
+                sign(&mut files, true);
+                look(&format!("{name} at {at}: {field:?}"), &files);
             }
         }
     }
@@ -196,7 +197,7 @@ fn sweep_for_another_process() {
     }
     assert!(peak_of(|| drop(std::hint::black_box(vec![1_u8; 2 * HOSTILE_MEMORY_MAX]))) > HOSTILE_MEMORY_MAX);
     let (mut count, mut opened, mut most) = (0, 0, (0, String::new()));
-    for base in [1, 2, 3, 4] {
+    for base in [1, 3, 4] {
         let sound = peak_of(|| assert!(drive(&bases()[base]).compacted));
         with_hostile_numbers(&bases()[base], |what, files| {
             let mut driven = Driven::default();
