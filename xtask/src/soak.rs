@@ -5,8 +5,8 @@
 //! so that no number stands there without its line; `cargo xtask tidy` compares the two.
 //!
 //! # Why this way
-//! A rig prints one line of JSON as its last, and nobody else writes the log. That line is flat and ours, so it is
-//! read here by looking for names, without a library.
+//! A rig prints one line of flat JSON as its last, and the log's line holds it as it came. Nobody else writes the log, so
+//! it is read here by looking for names, without a library.
 
 use std::fs;
 use std::io::Write;
@@ -26,63 +26,126 @@ const BEGIN: &str = "<!-- from docs/soak.log: begin -->\n";
 const END: &str = "<!-- from docs/soak.log: end -->";
 
 /// A rig that runs for a long time.
+#[derive(Clone, Copy)]
 struct Part {
     name: &'static str,
     /// What the figure shows, as the page says it.
     about: &'static str,
-    goal: u64,
+    goal: Goal,
     /// The command; `{from}` is the first seed and `{minutes}` how long.
     command: &'static str,
+}
+
+#[derive(Clone, Copy)]
+enum Goal {
+    /// So many of what the rig counts.
+    Count(u64),
+    /// So many minutes, whatever they hold.
+    Minutes(u64),
 }
 
 const PARTS: &[Part] = &[
     Part {
         name: "crash",
         about: "distinct simulated crash states, at every storage call; a tenth with the recovery crashed too",
-        goal: 10_000_000,
+        goal: Goal::Count(10_000_000),
         command: "cargo run --release -q -p cairndb-sim -- crash --from {from} --minutes {minutes}",
     },
     Part {
         name: "exhaustive-4",
         about: "sequences of four operations over two keys, every crash state inside the last",
-        goal: 14_641,
+        goal: Goal::Count(14_641),
         command: "cargo run --release -q -p cairndb-sim -- exhaustive-4 --from {from} --minutes {minutes}",
     },
     Part {
         name: "world",
         about: "worlds of 2,000 operations with crashes, kills and failed calls among them",
-        goal: 1_000,
+        goal: Goal::Count(1_000),
         command: "cargo run --release -q -p cairndb-sim -- world --from {from} --minutes {minutes}",
     },
     Part {
         name: "kill",
         about: "kill -9 of a process whose four threads write; no acknowledged write lost",
-        goal: 2_000,
+        goal: Goal::Count(2_000),
         command: "tests/rigs/kill.sh --from {from} --minutes {minutes}",
     },
     Part {
         name: "power-ext4",
         about: "power cuts on a loop-mounted ext4; no acknowledged write lost",
-        goal: 500,
+        goal: Goal::Count(500),
         command: "tests/rigs/power.sh ext4 --from {from} --minutes {minutes}",
     },
     Part {
         name: "power-xfs",
         about: "power cuts on a loop-mounted xfs; no acknowledged write lost",
-        goal: 500,
+        goal: Goal::Count(500),
         command: "tests/rigs/power.sh xfs --from {from} --minutes {minutes}",
     },
     Part {
         name: "strace",
         about: "system calls of the shipped binary that the kernel refused, each class at each call",
-        goal: 14_000,
+        goal: Goal::Count(14_000),
         command: "tests/rigs/strace.sh --all --from {from} --minutes {minutes}",
     },
     Part {
         name: "metamorphic",
         about: "traces under 16 option sets each, answers equal byte for byte",
-        goal: 10_000,
+        goal: Goal::Count(10_000),
         command: "cargo run --release -q -p cairndb-sim -- metamorphic --from {from} --minutes {minutes}",
+    },
+    Part {
+        name: "fuzz-wal",
+        about: "inputs to the log's reader, with the address sanitizer, in 512 MiB; so are the next eight",
+        goal: Goal::Minutes(15),
+        command: "fuzz/run.sh wal {minutes}",
+    },
+    Part {
+        name: "fuzz-manifest",
+        about: "inputs to the manifest's reader",
+        goal: Goal::Minutes(15),
+        command: "fuzz/run.sh manifest {minutes}",
+    },
+    Part {
+        name: "fuzz-block",
+        about: "inputs to a block's reader",
+        goal: Goal::Minutes(15),
+        command: "fuzz/run.sh block {minutes}",
+    },
+    Part {
+        name: "fuzz-table",
+        about: "inputs to a table's reader: index and footer",
+        goal: Goal::Minutes(15),
+        command: "fuzz/run.sh table {minutes}",
+    },
+    Part {
+        name: "fuzz-filter",
+        about: "inputs to a filter",
+        goal: Goal::Minutes(15),
+        command: "fuzz/run.sh filter {minutes}",
+    },
+    Part {
+        name: "fuzz-lz4",
+        about: "inputs to a packed block",
+        goal: Goal::Minutes(15),
+        command: "fuzz/run.sh lz4 {minutes}",
+    },
+    Part {
+        name: "fuzz-directory",
+        about: "hostile directories, checksums signed anew",
+        goal: Goal::Minutes(15),
+        command: "fuzz/run.sh directory {minutes}",
+    },
+    Part {
+        name: "fuzz-roadmap_log",
+        about: "inputs to the roadmap's log",
+        goal: Goal::Minutes(15),
+        command: "fuzz/run.sh roadmap_log {minutes}",
+    },
+    Part {
+        name: "fuzz-world",
+        about: "operations, crashes and failed calls chosen by the fuzzer, against the oracle",
+        goal: Goal::Minutes(15),
+        command: "fuzz/run.sh world {minutes}",
     },
 ];
 
@@ -152,8 +215,10 @@ pub(crate) fn soak(root: &Path, arguments: &[&str]) -> bool {
     let begun = Instant::now();
     let Some((passed, told)) = run_part(root, part, from, minutes) else { return false };
     let (date, commit, seconds) = (date(), commit(root), begun.elapsed().as_secs());
-    let stamp = format!(r#"{{"date":"{date}","commit":"{commit}","took_seconds":{seconds},"#);
-    let line = told.replacen('{', &stamp, 1);
+    let name = part.name;
+    let stamp =
+        format!(r#"{{"part":"{name}","date":"{date}","commit":"{commit}","took_seconds":{seconds},"rig":"#);
+    let line = format!("{stamp}{told}}}");
     if Run::parse(&line).is_none() {
         eprintln!("the rig's last line is not a result: {told}");
         return false;
@@ -234,10 +299,12 @@ fn table(runs: &[Run]) -> String {
         let count: u64 = of_part.iter().map(|run| run.count).sum();
         let failures: u64 = of_part.iter().map(|run| run.failures).sum();
         let hours = of_part.iter().map(|run| run.seconds).sum::<f64>() / 3600.0;
-        let so_far = if count >= part.goal {
-            grouped(count)
-        } else {
-            format!("{} of {}", grouped(count), grouped(part.goal))
+        let so_far = match part.goal {
+            Goal::Count(goal) if count < goal => format!("{} of {}", grouped(count), grouped(goal)),
+            Goal::Minutes(goal) if hours * 60.0 < goal as f64 => {
+                format!("{} in {:.0} of {goal} minutes", grouped(count), (hours * 60.0).floor())
+            }
+            _ => grouped(count),
         };
         lines.push_str(&format!(
             "| {} | {} | {so_far} | {failures} | {} | {hours:.2} | {} | {} |\n",
@@ -268,7 +335,7 @@ fn grouped(number: u64) -> String {
 mod tests {
     use super::*;
 
-    const LINE: &str = r#"{"date":"2026-11-23T10:00Z","commit":"0123456789","part":"crash","unit":"distinct","count":1234567,"seeds":"5..17","took_seconds":3600,"failures":0}"#;
+    const LINE: &str = r#"{"part":"crash","date":"2026-11-23T10:00Z","commit":"0123456789","took_seconds":3600,"rig":{"part":"crash","unit":"distinct","count":1234567,"seeds":"5..17","failures":0}}"#;
 
     #[test]
     fn a_line_of_the_log_is_read_back() {

@@ -75,7 +75,7 @@ pub const PARTS: &[Part] = &[
 /// operation, a crash or a fault.
 pub fn run_bytes(bytes: &[u8]) -> Result<(), String> {
     let (config, steps) = script_of_bytes(bytes, BYTES_STEPS);
-    shrunk(&config, steps, run).map(drop)
+    run(&config, &steps).map(drop)
 }
 
 /// How many operations bytes may make.
