@@ -6,7 +6,7 @@
 //! The traits are small because files only grow: nothing is renamed, truncated or rewritten.
 //!
 //! # Where it sits
-//! Below the engine; it knows nothing of WALs, tables or keys beyond the three kinds of file name.
+//! Below the engine; it knows nothing of WALs, tables or keys beyond the four kinds of file name.
 //!
 //! # The contract, which [`conformance`] checks on every backend
 //! - Bytes are appended front to back, into room that [`File::reserve`] may have laid down before.
@@ -58,11 +58,13 @@ pub enum FileKind {
     SsTable,
     /// A write-ahead log: `.wal`.
     Wal,
+    /// Zeros that hold disk space, to be removed when there is no other: `.reserve`.
+    Reserve,
 }
 
 impl FileKind {
     /// Every kind, in the order of their names.
-    pub const ALL: [FileKind; 3] = [FileKind::Manifest, FileKind::SsTable, FileKind::Wal];
+    pub const ALL: [FileKind; 4] = [FileKind::Manifest, FileKind::SsTable, FileKind::Wal, FileKind::Reserve];
 
     /// The end of the file's name, without its dot.
     pub fn extension(self) -> &'static str {
@@ -70,6 +72,7 @@ impl FileKind {
             FileKind::Manifest => "manifest",
             FileKind::SsTable => "sst",
             FileKind::Wal => "wal",
+            FileKind::Reserve => "reserve",
         }
     }
 }

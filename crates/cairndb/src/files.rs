@@ -4,13 +4,16 @@
 //! syncs through these functions, so that the same failure always reads the same.
 //!
 //! # Where it sits
-//! On `error`; the only calls on storage that do not come through here are appends and reserves, whose failures mean
-//! something else to each caller.
+//! On `error`; the only calls on storage that do not come through here are appends, whose failures mean something
+//! else to each caller.
 
 use cairndb_storage::{File, FileKind, FileName, Lock, LockError, LockMode, Site, Storage};
 
 use crate::error::{Error, Result};
 use crate::sync::Arc;
+
+/// The first step in which room is laid down, in bytes; each step doubles the room up to the caller's largest.
+pub(crate) const ROOM_STEP_MIN: u64 = 4 << 10;
 
 pub(crate) fn open_file(storage: &dyn Storage, name: FileName, site: Site) -> Result<Arc<dyn File>> {
     storage.open(site, name).map_err(|e| Error::io(format_args!("opening {name}"), e))
@@ -40,6 +43,34 @@ pub(crate) fn create_file(
         }
         _ => Error::io(format_args!("creating a .{what} file"), e),
     })
+}
+
+/// Lays down room in `file` until it has `wanted` bytes, in steps that double up to `step_max`, so that this is rare; where a whole step does
+/// not fit the disk, as much as is wanted. `laid` is how much was there before and is there now.
+///
+/// Errors: `DiskFull`, and nothing is lost; `Io`.
+pub(crate) fn lay_down(
+    file: &dyn File,
+    name: FileName,
+    laid: &mut u64,
+    wanted: u64,
+    step_max: u64,
+    site: Site,
+) -> Result<()> {
+    if *laid >= wanted {
+        return Ok(());
+    }
+    let reserve = |len| {
+        let reserved = file.reserve(site, len).map(|()| len);
+        reserved.map_err(|e| Error::io(format_args!("laying down room in {name}"), e))
+    };
+    let least = wanted.next_multiple_of(ROOM_STEP_MIN);
+    let ample = least.max(*laid + (*laid).clamp(ROOM_STEP_MIN, step_max));
+    *laid = match reserve(ample) {
+        Err(Error::DiskFull { .. }) if ample > least => reserve(least)?,
+        reserved => reserved?,
+    };
+    Ok(())
 }
 
 /// Reads from `offset` until `buf` is full or the file ends; how many bytes that was.

@@ -29,7 +29,7 @@ pub(crate) const HEADER_LEN: u64 = 80;
 pub(crate) const FORMAT_VERSION: u16 = 0;
 
 /// The pre-release of the format: each change of the bytes takes a new one. FORMAT.md, "Constants".
-pub(crate) const FORMAT_PRE_RELEASE: u16 = 1;
+pub(crate) const FORMAT_PRE_RELEASE: u16 = 2;
 
 /// Feature bit: an SSTable's data blocks may be packed with lz4. FORMAT.md, "Constants".
 pub(crate) const FEATURE_LZ4: u32 = 1;
@@ -136,6 +136,7 @@ fn magic(kind: FileKind) -> &'static [u8] {
         FileKind::Manifest => MAGIC_MANIFEST,
         FileKind::SsTable => MAGIC_SSTABLE,
         FileKind::Wal => MAGIC_WAL,
+        FileKind::Reserve => unreachable!("a reserve has no header, and nobody reads it"),
     }
 }
 
@@ -170,7 +171,7 @@ mod tests {
         let crc = crc32c::crc32c(&later[..76]).to_le_bytes();
         later[76..].copy_from_slice(&crc);
         let error = Header::decode(&later, header().name).unwrap_err();
-        assert!(error.to_string().contains("000012.wal is of format 2.1; this build reads 0.1"), "{error}");
+        assert!(error.to_string().contains("000012.wal is of format 2.2; this build reads 0.2"), "{error}");
         let strange = Header { features: 1 << 9, ..header() }.encode();
         let error = Header::decode(&strange, header().name).unwrap_err();
         assert!(matches!(error, Error::Invalid { .. }), "{error}");

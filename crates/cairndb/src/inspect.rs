@@ -14,6 +14,7 @@ use cairndb_storage::{File, FileKind, FileName};
 use crate::batch::{BATCH_HEADER_LEN, decode_batch};
 use crate::cursor::Cursor;
 use crate::error::{Error, Result};
+use crate::files::len_of;
 use crate::header::{HEADER_LEN, Header};
 use crate::key::{EntryRef, Kind, SeqNo};
 use crate::range_delete::RangeDeletes;
@@ -34,6 +35,11 @@ const SHOWN_LEN: usize = 48;
 /// `Io`, also of `out`.
 pub fn inspect(file: Arc<dyn File>, name: FileName, out: &mut dyn Write) -> Result<()> {
     let mut page = Page { out };
+    if name.kind == FileKind::Reserve {
+        let len = len_of(file.as_ref(), name, "inspect.len")?;
+        page.section(format_args!("{name}: reserve"))?;
+        return page.line(0, "room", format_args!("{len} bytes that keep space, and that nobody reads"));
+    }
     let header = Header::read(file.as_ref(), name, "inspect.header")?;
     page.header(&header)?;
     match name.kind {
@@ -41,6 +47,7 @@ pub fn inspect(file: Arc<dyn File>, name: FileName, out: &mut dyn Write) -> Resu
             page.records(RecordReader::new(file, &header, "inspect.read")?, name)
         }
         FileKind::SsTable => page.table(file.as_ref(), &header),
+        FileKind::Reserve => Ok(()),
     }
 }
 
@@ -63,7 +70,7 @@ impl Page<'_> {
         let own: [&str; 3] = match header.name.kind {
             FileKind::Wal => ["predecessor", "predecessor len", "first seq"],
             FileKind::SsTable => ["base seq", "zero", "zero"],
-            FileKind::Manifest => ["zero", "zero", "zero"],
+            FileKind::Manifest | FileKind::Reserve => ["zero", "zero", "zero"],
         };
         self.line(0, "magic", format_args!("\"{}\"", header.encode()[..8].escape_ascii()))?;
         let (format, pre) = (crate::header::FORMAT_VERSION, crate::header::FORMAT_PRE_RELEASE);

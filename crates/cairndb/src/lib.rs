@@ -23,6 +23,7 @@ mod clock;
 mod header;
 mod record;
 mod batch;
+mod reserve;
 mod wal;
 mod cursor;
 mod cache;

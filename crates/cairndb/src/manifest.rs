@@ -22,7 +22,7 @@ use std::collections::BTreeSet;
 use cairndb_storage::{FileKind, FileName, Storage};
 
 use crate::error::{Error, Result};
-use crate::files::{create_file, open_file, sync_names};
+use crate::files::{ROOM_STEP_MIN, create_file, open_file, sync_names};
 use crate::header::{HEADER_LEN, Header};
 use crate::record::{Found, Position, RecordKind, RecordReader, RecordWriter, encode_record};
 use crate::version::{Edit, State};
@@ -30,6 +30,12 @@ use crate::wal::written_len;
 
 /// A manifest shorter than this is not replaced by a fresh one, in bytes.
 const REPLACE_LEN_MIN: u64 = 256 << 10;
+
+/// The largest step in which room is laid down, in bytes: edits are short, and few.
+const ROOM_STEP_MAX: u64 = 32 << 10;
+
+/// The same while the disk is full.
+const REPLACE_LEN_MIN_TIGHT: u64 = 8 << 10;
 
 /// A manifest that is this many times as long as its base is replaced.
 const REPLACE_FACTOR: u64 = 4;
@@ -51,7 +57,7 @@ impl Manifest {
     ) -> Result<Manifest> {
         let (number, file) = create_file(storage, FileKind::Manifest, above, "manifest.create")?;
         let name = FileName { kind: FileKind::Manifest, number };
-        let mut log = RecordWriter::new(file, name, id);
+        let mut log = RecordWriter::new(file, name, id, ROOM_STEP_MAX);
         let header = Header { name, features: 0, manifest: current, id, own: [0; 3] };
         let begun = log.begin(&header, "manifest.append");
         let mut manifest = Manifest { log, base_end: 0 };
@@ -71,6 +77,11 @@ impl Manifest {
         self.log.name.number
     }
 
+    /// What it may grow by at once, or a fresh one may take, in bytes.
+    pub(crate) fn room_ahead(&self) -> u64 {
+        self.base_end.next_multiple_of(ROOM_STEP_MIN).max(self.log.room().min(ROOM_STEP_MAX))
+    }
+
     /// Records an edit, for good.
     ///
     /// Errors: `DiskFull`, and nothing was written; after `Io` the manifest must not be used any more.
@@ -78,9 +89,10 @@ impl Manifest {
         self.append(RecordKind::Edit, edit)
     }
 
-    /// Whether a fresh manifest would be much shorter.
-    pub(crate) fn is_long(&self) -> bool {
-        self.log.end > REPLACE_LEN_MIN && self.log.end > REPLACE_FACTOR * self.base_end
+    /// Whether a fresh manifest would be much shorter; on a full disk that is worth the while earlier.
+    pub(crate) fn is_long(&self, is_tight: bool) -> bool {
+        let len_min = if is_tight { REPLACE_LEN_MIN_TIGHT } else { REPLACE_LEN_MIN };
+        self.log.end > len_min && self.log.end > REPLACE_FACTOR * self.base_end
     }
 
     fn append(&mut self, kind: RecordKind, edit: &Edit) -> Result<()> {

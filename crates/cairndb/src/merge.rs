@@ -19,7 +19,7 @@ use crate::cursor::Cursor;
 use crate::error::Result;
 use crate::key::{EntryRef, SeqNo, Value, compare};
 
-/// Several cursors as one. No two of them may hold entries with the same key and sequence number.
+/// Several cursors as one. Where two of them hold the same entry, which of the two comes first is left open.
 pub(crate) struct Merge {
     cursors: Vec<Box<dyn Cursor>>,
     /// Indexes of the cursors that stand on an entry, as a binary heap.
@@ -79,8 +79,44 @@ impl Merge {
         self.heap.first().copied()
     }
 
+    /// Lets go of the cursors that have come to their end, and of the tables they hold. The merge cannot seek any more.
+    pub(crate) fn drop_spent(&mut self) {
+        for cursor in self.cursors.iter_mut().filter(|cursor| cursor.entry().is_none()) {
+            *cursor = Box::new(Spent);
+        }
+    }
+
     fn top(&self) -> Option<&dyn Cursor> {
         self.heap.first().map(|index| self.cursors[*index].as_ref())
+    }
+}
+
+/// A cursor that came to its end and holds nothing any more.
+struct Spent;
+
+impl Cursor for Spent {
+    fn seek(&mut self, _key: &[u8], _seq: SeqNo) -> Result<()> {
+        unreachable!("a merge that let go of cursors does not seek")
+    }
+
+    fn seek_before(&mut self, _key: &[u8]) -> Result<()> {
+        unreachable!("a merge that let go of cursors does not seek")
+    }
+
+    fn next(&mut self) -> Result<()> {
+        unreachable!("a cursor without an entry is not moved")
+    }
+
+    fn prev(&mut self) -> Result<()> {
+        unreachable!("a cursor without an entry is not moved")
+    }
+
+    fn entry(&self) -> Option<EntryRef<'_>> {
+        None
+    }
+
+    fn value(&self) -> Value {
+        Value::from(&[][..])
     }
 }
 

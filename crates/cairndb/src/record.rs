@@ -28,7 +28,7 @@ use cairndb_storage::{File, FileName, Site};
 
 use crate::coding::{Decoder, Place};
 use crate::error::{Error, Result};
-use crate::files::{len_of, read_at, sync_file};
+use crate::files::{lay_down, len_of, read_at, sync_file};
 use crate::header::{HEADER_LEN, Header};
 use crate::sync::Arc;
 
@@ -37,12 +37,6 @@ pub(crate) const RECORD_HEADER_LEN: usize = 32;
 
 /// Records begin at multiples of this, in bytes. FORMAT.md, "Constants".
 pub(crate) const RECORD_ALIGNMENT: u64 = 8;
-
-/// The first step in which room is laid down, in bytes; each step doubles the file up to [`ROOM_STEP_MAX`].
-const ROOM_STEP_MIN: u64 = 4 << 10;
-
-/// The largest step: long enough that laying down zeros is rare, short enough not to be felt.
-const ROOM_STEP_MAX: u64 = 1 << 20;
 
 /// How much of a log is read at once, in bytes.
 const READ_AHEAD_LEN: usize = 256 << 10;
@@ -117,12 +111,14 @@ pub(crate) struct RecordWriter {
     pub(crate) end: u64,
     /// How much of the file has been laid down.
     room: u64,
+    /// How much at most is laid down ahead.
+    room_step_max: u64,
 }
 
 impl RecordWriter {
     /// Begins a log in an empty file by laying down its first room. The header is put down by [`RecordWriter::begin`].
-    pub(crate) fn new(file: Arc<dyn File>, name: FileName, id: u128) -> RecordWriter {
-        RecordWriter { file, name, place: Place::new(id, name.number), end: 0, room: 0 }
+    pub(crate) fn new(file: Arc<dyn File>, name: FileName, id: u128, room_step_max: u64) -> RecordWriter {
+        RecordWriter { file, name, place: Place::new(id, name.number), end: 0, room: 0, room_step_max }
     }
 
     /// Writes the file's header.
@@ -132,19 +128,12 @@ impl RecordWriter {
         self.append(&header.encode(), site)
     }
 
-    /// Lays down room for `len` more bytes, in doubling steps.
+    /// Lays down room for `len` more bytes, ahead if the disk has it.
     ///
     /// Errors: `DiskFull`, and nothing is lost; `Io`.
     pub(crate) fn make_room(&mut self, len: u64, site: Site) -> Result<()> {
-        while self.room < self.end + len {
-            let step = self.room.clamp(ROOM_STEP_MIN, ROOM_STEP_MAX);
-            let room = (self.room + step).max((self.end + len).next_multiple_of(ROOM_STEP_MIN));
-            self.file
-                .reserve(site, room)
-                .map_err(|e| Error::io(format_args!("laying down room in {}", self.name), e))?;
-            self.room = room;
-        }
-        Ok(())
+        let wanted = self.end + len;
+        lay_down(self.file.as_ref(), self.name, &mut self.room, wanted, self.room_step_max, site)
     }
 
     /// Writes encoded records at the end.
@@ -321,7 +310,7 @@ mod tests {
             id: 9,
             own: [0; 3],
         };
-        let mut writer = RecordWriter::new(Arc::clone(&file), header.name, header.id);
+        let mut writer = RecordWriter::new(Arc::clone(&file), header.name, header.id, 1 << 20);
         writer.begin(&header, "test").unwrap();
         let mut offsets = Vec::new();
         for payload in payloads {

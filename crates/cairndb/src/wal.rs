@@ -43,6 +43,10 @@ pub struct Checkpoint {
 /// The most room that is laid down in a log before it is begun, in bytes.
 const ROOM_AHEAD_MAX: u64 = 1 << 20;
 
+/// The largest step in which room is laid down, in bytes: long enough that laying down zeros is rare, short enough not to
+/// be felt.
+const ROOM_STEP_MAX: u64 = 1 << 20;
+
 /// How much of the buffer's memory is kept from one write to the next, in bytes.
 const BUFFER_KEPT_LEN: usize = 2 << 20;
 
@@ -62,7 +66,7 @@ impl SpareWal {
         let (number, file) = create_file(storage, FileKind::Wal, *last, "wal.create")?;
         *last = number;
         let name = FileName { kind: FileKind::Wal, number };
-        SpareWal::lay_down(RecordWriter::new(file, name, id), id, room).inspect_err(|_| {
+        SpareWal::lay_down(RecordWriter::new(file, name, id, ROOM_STEP_MAX), id, room).inspect_err(|_| {
             // What cannot be removed now is found again by the next open.
             drop(storage.remove("wal.remove", name));
         })

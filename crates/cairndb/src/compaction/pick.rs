@@ -48,6 +48,8 @@ pub(crate) struct Shape {
     pub(crate) base_bytes: u64,
     /// So much may always lie above the last level, in bytes: a small database is not worth tidying for less.
     pub(crate) slack_bytes: u64,
+    /// The disk is full: no task may need more space on its way than the reserve holds, so level 0 goes down run by run.
+    pub(crate) is_tight: bool,
 }
 
 /// Tables to be merged into `level`.
@@ -110,7 +112,7 @@ pub(crate) fn due(version: &Version, shape: Shape, live: &Live) -> Option<Task> 
         Some((pressure, level)) if pressure > 100 && pressure as usize > l0_pressure => {
             Some(down(version, level, cheapest(version, level)?))
         }
-        _ if l0_pressure >= 100 => Some(from_level_0(version, base)),
+        _ if l0_pressure >= 100 => Some(from_level_0(version, base, shape)),
         _ => dense(version, base).or_else(|| stale(version, live, 500)),
     }
 }
@@ -135,7 +137,7 @@ pub(crate) fn owed(version: &Version, shape: Shape, live: &Live, waiting: Waitin
     } else {
         let filled = (0..last).filter(|level| !version.levels[*level].is_empty());
         filled.max_by_key(|level| weights[*level]).and_then(|heaviest| match heaviest {
-            0 => Some(from_level_0_to(version, first_level(version).min(last))),
+            0 => Some(from_level_0_to(version, first_level(version).min(last), shape)),
             level => cheapest(version, level).map(|table| down(version, level, table)),
         })
     };
@@ -144,10 +146,10 @@ pub(crate) fn owed(version: &Version, shape: Shape, live: &Live, waiting: Waitin
 
 /// What is left to do until nothing is left above the last level, and nothing in it that nobody can see, of what was
 /// written up to `seq`.
-pub(crate) fn everything(version: &Version, live: &Live, seq: SeqNo) -> Option<Task> {
+pub(crate) fn everything(version: &Version, shape: Shape, live: &Live, seq: SeqNo) -> Option<Task> {
     let last = version.last_level()?;
     if version.levels[0].iter().any(|table| table.meta.counts.seq_min <= seq) {
-        return Some(from_level_0_to(version, first_level(version)));
+        return Some(from_level_0_to(version, first_level(version), shape));
     }
     match (1..last).find(|level| !version.levels[*level].is_empty()) {
         Some(level) => Some(down(version, level, version.levels[level].first()?)),
@@ -182,13 +184,13 @@ fn first_level(version: &Version) -> usize {
 }
 
 /// Level 0 goes into the base, or, where that would rewrite ten times as much, its newest runs become one run.
-fn from_level_0(version: &Version, base: usize) -> Task {
+fn from_level_0(version: &Version, base: usize, shape: Shape) -> Task {
     let runs = &version.levels[0];
     let (start, end) = stretch_of(runs.iter().map(|table| &table.meta));
     let below: u64 = version.overlapping(base, start, end).map(|table| table.meta.len).sum();
     let total = version.level_bytes(0);
-    if total.saturating_mul(LEVEL_FACTOR) >= below || runs.len() >= L0_RUNS_SLOW {
-        return from_level_0_to(version, base);
+    if total.saturating_mul(LEVEL_FACTOR) >= below || runs.len() >= L0_RUNS_SLOW || shape.is_tight {
+        return from_level_0_to(version, base, shape);
     }
     // Runs of about one size: each older one that is not much larger than all newer ones together.
     let (mut count, mut sum) = (0, 0);
@@ -203,12 +205,14 @@ fn from_level_0(version: &Version, base: usize) -> Task {
     Task { inputs, level: 0, is_move: false }
 }
 
-fn from_level_0_to(version: &Version, level: usize) -> Task {
-    let runs = &version.levels[0];
+fn from_level_0_to(version: &Version, level: usize, shape: Shape) -> Task {
+    let all = &version.levels[0];
+    let runs = if shape.is_tight { &all[all.len().saturating_sub(1)..] } else { all };
     let (start, end) = stretch_of(runs.iter().map(|table| &table.meta));
     let mut inputs: Vec<_> = runs.iter().map(|table| (0, Arc::clone(table))).collect();
     inputs.extend(version.overlapping(level, start, end).map(|table| (level, Arc::clone(table))));
-    let is_move = inputs.len() == 1 && !leaves_deletes(version, &inputs[0].1, level);
+    // Tight, a long run is cut into tables that can be rewritten one by one.
+    let is_move = inputs.len() == 1 && !shape.is_tight && !leaves_deletes(version, &inputs[0].1, level);
     Task { inputs, level, is_move }
 }
 

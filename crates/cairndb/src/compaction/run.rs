@@ -3,17 +3,26 @@
 //! The inputs are merged; each entry that somebody can still see goes into the output, which is cut into tables between
 //! two keys. A step moves about as many bytes as its caller allows, so that no caller waits long for it.
 //!
+//! A run comes in *pieces*: where an input table of the level that the output goes to has been merged to its end, the
+//! output so far can replace it at once, and its space comes back long before the run is done. The inputs from above stay
+//! until the end: what was merged of them stands twice until then, in two copies of the same entries, which every reader
+//! takes for one, and which the next merge of the two makes one again.
+//!
 //! # Invariants
 //! - I1. An entry is dropped only if a newer one of its key, or a range delete over it, lies in the same stretch between
 //!   two snapshots: no reader can tell (promise 7).
 //! - I2. A delete, a range delete or an expired put goes only if nothing older lies under it outside the inputs.
 //! - I3. All entries of a key go into one table (promise 6).
+//! - I4. Behind a piece's cut lies no entry and no range delete of the tables that it replaces, and none of its own
+//!   output.
+
+use std::collections::VecDeque;
 
 use crate::cursor::Cursor;
 use crate::error::Result;
 use crate::key::{EntryRef, Kind, SeqNo};
 use crate::merge::Merge;
-use crate::range_delete::RangeDeletes;
+use crate::range_delete::{FragmentRef, RangeDeletes};
 use crate::snapshot::Live;
 use crate::sstable::{Table, TableMeta, TableWriter};
 use crate::sync::Arc;
@@ -71,10 +80,13 @@ pub(crate) struct Run {
     kept_range_deletes: RangeDeletes,
     live: Live,
     outside: Outside,
-    /// When an output table is full, in bytes.
+    /// When an output table is full, in bytes; and when a piece is long enough to end where an input does.
     table_bytes: u64,
+    piece_bytes: u64,
+    /// Where the inputs end that pieces can replace, rising, from the next one on.
+    ends: VecDeque<Vec<u8>>,
     writer: Option<TableWriter>,
-    /// The numbers of all tables that were begun, those among them that failed too.
+    /// The numbers of all tables that were begun and not handed over, those among them that failed too.
     begun: Vec<u64>,
     /// Range deletes before this key are in tables that are done.
     cut: Vec<u8>,
@@ -83,14 +95,30 @@ pub(crate) struct Run {
     last: Option<(Vec<u8>, u64)>,
 }
 
+/// How far a step has come.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Progress {
+    /// There is more to do.
+    More,
+    /// There is more to do, but the tables that were written can replace the inputs of the output's level that end at or
+    /// before this key.
+    Piece(Vec<u8>),
+    /// All is done.
+    Done,
+}
+
 impl Run {
+    /// `ends` are those of the inputs that stand at the level of the output, rising.
     pub(crate) fn new(
         inputs: Vec<Box<dyn Cursor>>,
         range_deletes: RangeDeletes,
         live: Live,
         outside: Outside,
         table_bytes: u64,
+        ends: VecDeque<Vec<u8>>,
     ) -> Run {
+        // A table may run over by half to end where an input does: else ever shorter ones would be left between the two.
+        let over = if ends.is_empty() { 0 } else { table_bytes / 2 };
         let mut run = Run {
             merge: Merge::new(inputs),
             started: false,
@@ -98,7 +126,9 @@ impl Run {
             kept_range_deletes: RangeDeletes::default(),
             live,
             outside,
-            table_bytes,
+            table_bytes: table_bytes.saturating_add(over),
+            piece_bytes: table_bytes / 2,
+            ends,
             writer: None,
             begun: Vec::new(),
             cut: Vec::new(),
@@ -109,11 +139,15 @@ impl Run {
         run
     }
 
-    /// Moves about `len` bytes; `true` when all is done. `create` makes an empty table.
+    /// Moves about `len` bytes. `create` makes an empty table.
     ///
     /// Errors: those of reading and writing. After `Busy` the step can be tried again; after any other error the run
     /// is to be dropped, and its tables with it.
-    pub(crate) fn step(&mut self, len: u64, create: &mut dyn FnMut() -> Result<TableWriter>) -> Result<bool> {
+    pub(crate) fn step(
+        &mut self,
+        len: u64,
+        create: &mut dyn FnMut() -> Result<TableWriter>,
+    ) -> Result<Progress> {
         if !self.started {
             self.merge.seek(b"", SeqNo::MAX)?;
             self.started = true;
@@ -121,8 +155,14 @@ impl Run {
         let mut moved = 0;
         while moved < len {
             let Some(entry) = self.merge.entry() else {
-                return self.finish(create).map(|()| true);
+                return self.finish(create).map(|()| Progress::Done);
             };
+            if self.ends.front().is_some_and(|end| end.as_slice() <= entry.key) {
+                if let Some(cut) = self.end_piece()? {
+                    return Ok(Progress::Piece(cut));
+                }
+                continue;
+            }
             let (data_len, kept) = (entry.data_len(), self.fate(entry));
             if let Some(kind) = kept {
                 self.write(kind, create)?;
@@ -132,18 +172,19 @@ impl Run {
             // An entry costs something however short it is.
             moved += data_len + 16;
         }
-        Ok(false)
+        Ok(Progress::More)
     }
 
-    /// The tables that were written.
+    /// Hands over the tables that were written.
     ///
-    /// Requires: a step has answered `true`.
-    pub(crate) fn into_tables(self) -> Vec<TableMeta> {
-        assert!(self.writer.is_none(), "the run is done");
-        self.done
+    /// Requires: the last step has answered with a piece, or that all is done.
+    pub(crate) fn take_tables(&mut self) -> Vec<TableMeta> {
+        assert!(self.writer.is_none(), "a piece ends with its last table");
+        self.begun.clear();
+        std::mem::take(&mut self.done)
     }
 
-    /// The numbers of all files that were begun.
+    /// The numbers of all files that were begun and not handed over.
     pub(crate) fn numbers(&self) -> Vec<u64> {
         self.begun.clone()
     }
@@ -213,6 +254,30 @@ impl Run {
             entry = EntryRef { kind, value: &[], expires_at_ms: 0, ..entry };
         }
         self.writer.as_mut().expect("it was just created").add(entry)
+    }
+
+    /// The merge stands behind the end of an input that can be replaced: ends the piece there, if it is long enough. Then
+    /// the merge has let go of that input.
+    fn end_piece(&mut self) -> Result<Option<Vec<u8>>> {
+        let Some(entry) = self.merge.entry() else { return Ok(None) };
+        let passed = self.ends.partition_point(|end| end.as_slice() <= entry.key);
+        let Some(end) = self.ends.drain(..passed).next_back() else { return Ok(None) };
+        // A short piece goes on, so that short tables become longer ones; but one that waited for its last table to be
+        // long would take space without end.
+        let written: u64 = self.done.iter().map(|meta| meta.len).sum();
+        let piece_len = written + self.writer.as_ref().map_or(0, TableWriter::len);
+        if (1..self.piece_bytes).contains(&piece_len) {
+            return Ok(None);
+        }
+        self.finish_table(&end)?;
+        // I4: without a table to go into, range deletes that are kept wait for the next one.
+        let waits =
+            |fragment: FragmentRef<'_>| fragment.end > self.cut.as_slice() && fragment.start < end.as_slice();
+        if self.kept_range_deletes.iter().any(waits) && self.cut < end {
+            return Ok(None);
+        }
+        self.merge.drop_spent();
+        Ok(Some(end))
     }
 
     fn begin_table(&mut self, create: &mut dyn FnMut() -> Result<TableWriter>) -> Result<()> {

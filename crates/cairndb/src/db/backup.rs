@@ -17,6 +17,7 @@ use crate::files::{list_files, lock, sync_file, sync_names};
 use crate::key::SeqNo;
 use crate::manifest::Manifest;
 use crate::record::{Position, RecordKind};
+use crate::reserve::Reserve;
 use crate::sstable::Table;
 use crate::sync::{Arc, Ordering};
 use crate::version::State;
@@ -104,8 +105,14 @@ pub(crate) fn write_anew(to: &dyn Storage, id: u128, above: u64, mut state: Stat
     let spare = SpareWal::create(to, &mut state.last_wal, id, 0)?;
     let next_seq = state.checkpoint.seq;
     let wal = Wal::begin(spare, 0, Position::default(), next_seq)?;
-    let mut log =
-        Log { synced: Position::default(), wal: Some(wal), spare: None, unsynced: Vec::new(), next_seq };
+    let mut log = Log {
+        synced: Position::default(),
+        wal: Some(wal),
+        spare: None,
+        unsynced: Vec::new(),
+        next_seq,
+        reserve: Reserve::found(&[]),
+    };
     log.seal(RecordKind::Close)?;
     sync_names(to, "backup.sync_names")?;
     state.checkpoint.wal = state.last_wal;

@@ -12,13 +12,15 @@
 //! A failed write of a table discards that file, and the work is tried again into a new one. A failed write of the
 //! manifest stops all writing; but a full disk is met before any byte is written, and waited out.
 
+use std::collections::VecDeque;
+
 use cairndb_storage::{FileKind, FileName};
 
 use super::Engine;
-use crate::compaction::{Outside, Owed, Run, Shape, Task, Waiting, due, everything, owed};
+use crate::compaction::{Outside, Owed, Progress, Run, Shape, Task, Waiting, due, everything, owed};
 use crate::cursor::Cursor;
 use crate::error::{Error, Result};
-use crate::files::{create_file, sync_file, sync_names};
+use crate::files::{ROOM_STEP_MIN, create_file, sync_file, sync_names};
 use crate::key::SeqNo;
 use crate::manifest::Manifest;
 use crate::memtable::MemtableCursor;
@@ -33,6 +35,9 @@ use crate::wal::SpareWal;
 
 /// About how many bytes one step moves.
 const STEP_LEN: u64 = 1 << 20;
+
+/// The most room that is laid down in a log to go on to while the disk is full, in bytes: some thousands of deletes.
+const TIGHT_ROOM_MAX: u64 = 256 << 10;
 
 /// What an idle database may leave above the last level, however small that is, in bytes: part of promise 10's constant.
 const SLACK_BYTES: u64 = 1 << 20;
@@ -67,9 +72,30 @@ struct Job {
     /// `None` for a flush.
     task: Option<Task>,
     run: Option<Run>,
-    /// Set once the run is done.
+    /// Tables to be recorded: those of a piece, if the run is still there, else all that are left.
     tables: Option<Vec<TableMeta>>,
+    /// The inputs that these replace.
+    replaced: Vec<Arc<Table>>,
     base_seq: SeqNo,
+}
+
+impl Job {
+    /// The run has ended a piece: its tables replace the inputs of their level up to `cut`.
+    fn end_piece(&mut self, cut: &[u8]) {
+        let Some(task) = &mut self.task else { return };
+        let is_replaced = |(level, table): &mut (usize, Arc<Table>)| {
+            *level == task.level && table.meta.end.as_slice() <= cut
+        };
+        self.replaced = task.inputs.extract_if(.., is_replaced).map(|(_, table)| table).collect();
+        self.tables = self.run.as_mut().map(Run::take_tables);
+    }
+
+    /// The run is done: its tables replace all inputs that are left.
+    fn end(&mut self) {
+        let inputs = self.task.iter_mut().flat_map(|task| task.inputs.drain(..));
+        self.replaced = inputs.map(|(_, table)| table).collect();
+        self.tables = self.run.take().map(|mut run| run.take_tables());
+    }
 }
 
 impl Maintenance {
@@ -108,7 +134,9 @@ impl Engine {
         let result = self
             .check_writable()
             .and_then(|()| self.step(&mut maintenance))
-            .and_then(|more| if more { Ok(true) } else { otherwise(self, &mut maintenance) });
+            .and_then(|more| if more { Ok(true) } else { otherwise(self, &mut maintenance) })
+            .and_then(|more| if more { Ok(true) } else { self.step_reserve() })
+            .or_else(|error| self.give_up_reserve(error).map(|()| true));
         drop(maintenance);
         if let Err(error @ Error::Corrupt { .. }) = &result {
             // Trying again will not help, and what was written since would rest on damage.
@@ -142,9 +170,25 @@ impl Engine {
         let mut maintenance = self.maintenance.lock();
         // Under the lock, which closing takes too: no file may be made once the directory is somebody else's.
         self.check_writable()?;
-        self.make_spare(&mut maintenance)?;
+        if let Err(error) = self.make_spare(&mut maintenance) {
+            self.give_up_reserve(error)?;
+            self.make_spare(&mut maintenance)?;
+        }
         self.try_freeze(&mut self.log.lock())?;
         Ok(())
+    }
+
+    /// After a full disk: gives up the reserve, so that what failed can be tried again. Otherwise hands the error back.
+    fn give_up_reserve(&self, error: Error) -> Result<()> {
+        if !matches!(error, Error::DiskFull { .. }) {
+            return Err(error);
+        }
+        self.full.store(true, Ordering::Release);
+        let mut log = self.log.lock();
+        let given = log.reserve.give_up(self.storage.as_ref());
+        self.counters.reserve_bytes.store(log.reserve.len(), Ordering::Relaxed);
+        self.counters.reserve_uses.fetch_add(u64::from(given), Ordering::Relaxed);
+        if given { Ok(()) } else { Err(error) }
     }
 
     /// Flushes, and compacts until there is nothing left that nobody can see and nothing above the last level, of what was
@@ -201,7 +245,75 @@ impl Engine {
     }
 
     fn step_spare(&self, maintenance: &mut Maintenance, current: &Tables) -> Result<bool> {
-        Ok(self.wants_spare(current) && self.make_spare(maintenance)?)
+        if !self.wants_spare(current) {
+            return Ok(false);
+        }
+        match self.make_spare(maintenance) {
+            // It can wait until the memtable is full.
+            Err(Error::DiskFull { .. })
+                if current.active.memtable.memory_len() < self.options.memtable_bytes() =>
+            {
+                Ok(false)
+            }
+            made => made,
+        }
+    }
+
+    /// Lays down what is missing of the reserve, a step of it. Only when nothing else wants room: a full disk is no error
+    /// here, and what there is of it is held until something does.
+    fn step_reserve(&self) -> Result<bool> {
+        match self.lay_reserve() {
+            Err(Error::DiskFull { .. }) => Ok(false),
+            laid => laid,
+        }
+    }
+
+    /// `false` if the reserve stands in full already.
+    fn lay_reserve(&self) -> Result<bool> {
+        let mut log = self.log.lock();
+        let (before, was_spent) = (log.reserve.len(), log.reserve.is_spent());
+        let laid = log.reserve.lay(self.storage.as_ref(), STEP_LEN);
+        self.counters.reserve_bytes.store(log.reserve.len(), Ordering::Relaxed);
+        laid?;
+        if was_spent && !log.reserve.is_spent() {
+            self.full.store(false, Ordering::Release);
+        }
+        Ok(log.reserve.len() > before)
+    }
+
+    /// After an open: lays down what is missing of the reserve, if the disk has it.
+    pub(super) fn begin_reserve(&self) {
+        let maintenance = self.maintenance.lock();
+        let version = Arc::clone(&self.current.read().version);
+        self.note_needs(&maintenance, &version, None);
+        while matches!(self.lay_reserve(), Ok(true)) {}
+        // Without it the database is open all the same, and takes no puts yet.
+        let is_spent = self.log.lock().reserve.is_spent();
+        self.full.store(is_spent, Ordering::Release);
+    }
+
+    /// What the reserve is needed for as things stand, and if `task` were done.
+    fn note_needs(&self, maintenance: &Maintenance, version: &Version, task: Option<&Task>) {
+        let longest = |tables: &[Arc<Table>]| tables.iter().map(|table| table.meta.len).max().unwrap_or(0);
+        let inputs_len =
+            task.map_or(0, |task| task.inputs.iter().map(|(_, table)| table.meta.len).sum::<u64>());
+        let (merged_len, moved_len) = match task {
+            Some(task) if task.level == 0 => (inputs_len, 0),
+            Some(task) if task.is_move => (0, inputs_len),
+            _ => (0, 0),
+        };
+        let table_len =
+            version.levels[1..].iter().map(|level| longest(level)).max().unwrap_or(0).max(moved_len);
+        let lower_len = version.bytes() - version.level_bytes(0);
+        let piece_len = table_len + lower_len.min(self.options.table_bytes() / 2);
+        let manifest_len = maintenance.manifest.as_ref().map_or(0, Manifest::room_ahead);
+        let mut log = self.log.lock();
+        let needs = &mut log.reserve.needs;
+        needs.run_len = longest(&version.levels[0]).max(merged_len);
+        // Blocks that are cut anew may pack a little worse.
+        needs.piece_len = piece_len + piece_len / 8;
+        needs.spare_len = (version.bytes() / 64).clamp(ROOM_STEP_MIN, TIGHT_ROOM_MAX);
+        needs.manifest_len = manifest_len;
     }
 
     fn step_flush(&self, maintenance: &mut Maintenance, current: &Tables) -> Result<bool> {
@@ -214,10 +326,22 @@ impl Engine {
 
     fn step_compaction(&self, maintenance: &mut Maintenance, current: &Tables) -> Result<bool> {
         if maintenance.compaction.is_none() {
-            maintenance.compaction = self
-                .due_task(maintenance, &current.version)
-                .map(|task| self.compaction_job(task, &current.version))
-                .transpose()?;
+            let Some(task) = self.due_task(maintenance, &current.version) else { return Ok(false) };
+            // What the task makes will have to be compacted in turn: the reserve has to reach for that before.
+            if !self.is_full() {
+                self.note_needs(maintenance, &current.version, Some(&task));
+                match self.lay_reserve() {
+                    Ok(false) => {}
+                    // Without it, another task is picked.
+                    Err(Error::DiskFull { .. }) => {
+                        self.full.store(true, Ordering::Release);
+                        self.note_needs(maintenance, &current.version, None);
+                        return Ok(true);
+                    }
+                    laid => return laid,
+                }
+            }
+            maintenance.compaction = Some(self.compaction_job(task, &current.version)?);
         }
         let Some(job) = maintenance.compaction.take() else { return Ok(false) };
         maintenance.compaction = self.step_job(maintenance, job)?;
@@ -225,7 +349,7 @@ impl Engine {
     }
 
     fn step_manifest(&self, maintenance: &mut Maintenance, _current: &Tables) -> Result<bool> {
-        let is_long = maintenance.manifest.as_ref().is_some_and(Manifest::is_long);
+        let is_long = maintenance.manifest.as_ref().is_some_and(|manifest| manifest.is_long(self.is_full()));
         if is_long {
             self.replace_manifest(maintenance)?;
         }
@@ -240,6 +364,9 @@ impl Engine {
         }
         let current = Arc::clone(&self.current.read());
         let memtable = &current.active.memtable;
+        if self.is_full() {
+            return self.relieve(maintenance, &current, seq);
+        }
         let waiting = match memtable.has_range_deletes() {
             true => Waiting::RangeDeletes,
             false => Waiting::Entries(memtable.entries()),
@@ -257,6 +384,18 @@ impl Engine {
         }
         self.leave_mark(maintenance)?;
         Ok(false)
+    }
+
+    /// What an idle database owes a full disk: everything that gives space back.
+    fn relieve(&self, maintenance: &mut Maintenance, current: &Tables, seq: SeqNo) -> Result<bool> {
+        if !current.active.memtable.is_empty() {
+            self.make_spare(maintenance)?;
+            return self.try_freeze(&mut self.log.lock());
+        }
+        let task = everything(&current.version, self.shape(), &self.live(), seq);
+        let Some(task) = task else { return Ok(false) };
+        maintenance.compaction = Some(self.compaction_job(task, &current.version)?);
+        Ok(true)
     }
 
     /// Vouches for all that was written, so that rot in it can be told from a torn tail.
@@ -277,7 +416,7 @@ impl Engine {
     fn due_task(&self, maintenance: &mut Maintenance, version: &Version) -> Option<Task> {
         let live = self.live();
         if let Some(seq) = maintenance.compacts_to {
-            let task = everything(version, &live, seq);
+            let task = everything(version, self.shape(), &live, seq);
             if task.is_none() {
                 maintenance.compacted_to = maintenance.compacts_to.take();
             }
@@ -288,7 +427,8 @@ impl Engine {
 
     fn shape(&self) -> Shape {
         let base_bytes = 4 * self.options.memtable_bytes();
-        Shape { base_bytes, slack_bytes: SLACK_BYTES.min(self.options.memtable_bytes() / 8) }
+        let slack_bytes = SLACK_BYTES.min(self.options.memtable_bytes() / 8);
+        Shape { base_bytes, slack_bytes, is_tight: self.is_full() }
     }
 
     pub(super) fn live(&self) -> Live {
@@ -307,9 +447,14 @@ impl Engine {
             if log.spare.is_some() {
                 return Ok(false);
             }
-            wal.room()
+            if self.is_full() { wal.room().min(log.reserve.needs.spare_len) } else { wal.room() }
         };
-        let spare = SpareWal::create(self.storage.as_ref(), &mut maintenance.state.last_wal, self.id, room)?;
+        let mut create =
+            |room| SpareWal::create(self.storage.as_ref(), &mut maintenance.state.last_wal, self.id, room);
+        let spare = match create(room) {
+            Err(Error::DiskFull { .. }) if self.is_full() => create(0)?,
+            spare => spare?,
+        };
         maintenance.wals.push(spare.number());
         sync_names(self.storage.as_ref(), "names.sync").map_err(|error| self.stop(error))?;
         let mut log = self.log.lock();
@@ -345,14 +490,16 @@ impl Engine {
         let cursor: Box<dyn Cursor> = Box::new(MemtableCursor::new(Arc::clone(&frozen.memtable)));
         let deletes = RangeDeletes::clone(&frozen.memtable.range_deletes());
         let outside = Outside::below(version, 0, SeqNo::MAX);
-        let run = Run::new(vec![cursor], deletes, self.live(), outside, u64::MAX);
-        Job { task: None, run: Some(run), tables: None, base_seq: frozen.checkpoint.seq }
+        let run = Run::new(vec![cursor], deletes, self.live(), outside, u64::MAX, VecDeque::new());
+        let base_seq = frozen.checkpoint.seq;
+        Job { task: None, run: Some(run), tables: None, replaced: Vec::new(), base_seq }
     }
 
     fn compaction_job(&self, task: Task, version: &Version) -> Result<Job> {
         if task.is_move {
             let tables = task.inputs.iter().map(|(_, table)| table.meta.clone()).collect();
-            return Ok(Job { task: Some(task), run: None, tables: Some(tables), base_seq: 0 });
+            let replaced = task.inputs.iter().map(|(_, table)| Arc::clone(table)).collect();
+            return Ok(Job { task: Some(task), run: None, tables: Some(tables), replaced, base_seq: 0 });
         }
         let live = self.live();
         let mut deletes = RangeDeletes::default();
@@ -369,17 +516,21 @@ impl Engine {
         }
         let outside = Outside::below(version, task.level, base_seq);
         let table_bytes = if task.level == 0 { u64::MAX } else { self.options.table_bytes() };
-        let run = Run::new(cursors, deletes, live, outside, table_bytes);
-        Ok(Job { task: Some(task), run: Some(run), tables: None, base_seq })
+        // A table that is rewritten where it is ends with the run; level 0 is no run that could be replaced in part.
+        let below = task.inputs.iter().filter(|(level, _)| *level == task.level && task.level > 0);
+        let ends = below.map(|(_, table)| table.meta.end.clone()).collect();
+        let run = Run::new(cursors, deletes, live, outside, table_bytes, ends);
+        Ok(Job { task: Some(task), run: Some(run), tables: None, replaced: Vec::new(), base_seq })
     }
 
-    /// Steps a job; `None` when it is done and its edit recorded.
+    /// Steps a job, and records what it has finished; `None` when that was all.
     fn step_job(&self, maintenance: &mut Maintenance, mut job: Job) -> Result<Option<Job>> {
         if let (Some(run), None) = (&mut job.run, &job.tables) {
             let mut create = || self.create_table(maintenance, job.base_seq);
             match run.step(STEP_LEN, &mut create) {
-                Ok(false) => return Ok(Some(job)),
-                Ok(true) => {}
+                Ok(Progress::More) => return Ok(Some(job)),
+                Ok(Progress::Piece(cut)) => job.end_piece(&cut),
+                Ok(Progress::Done) => job.end(),
                 Err(error @ Error::Busy { .. }) => {
                     self.keep_job(maintenance, job);
                     return Err(error);
@@ -389,7 +540,6 @@ impl Engine {
                     return Err(error);
                 }
             }
-            job.tables = job.run.take().map(Run::into_tables);
         }
         if job.task.is_none() {
             self.sync_active_header()?;
@@ -404,9 +554,11 @@ impl Engine {
             Err(error) => return Err(self.stop(error)),
         }
         self.install(maintenance, &job, &edit);
-        drop(job);
+        job.tables = None;
+        job.replaced.clear();
+        let left = job.run.is_some().then_some(job);
         self.remove_doomed(maintenance);
-        Ok(None)
+        Ok(left)
     }
 
     fn keep_job(&self, maintenance: &mut Maintenance, job: Job) {
@@ -432,7 +584,7 @@ impl Engine {
             },
             Some(task) => Edit {
                 added: tables.map(|meta| (task.level, meta.clone())).collect(),
-                removed: task.inputs.iter().map(|(_, table)| table.meta.number).collect(),
+                removed: job.replaced.iter().map(|table| table.meta.number).collect(),
                 ..Edit::default()
             },
         }
@@ -452,11 +604,11 @@ impl Engine {
     fn install(&self, maintenance: &mut Maintenance, job: &Job, edit: &Edit) {
         let moved = |number: &u64| edit.added.iter().any(|(_, meta)| meta.number == *number);
         match &job.task {
-            Some(task) => {
-                let dropped =
-                    task.inputs.iter().map(|(_, table)| table).filter(|table| !moved(&table.meta.number));
+            Some(_) => {
+                let dropped = job.replaced.iter().filter(|table| !moved(&table.meta.number));
                 maintenance.doomed.extend(dropped.cloned());
-                self.counters.compactions.fetch_add(1, Ordering::Relaxed);
+                let done = job.run.is_none();
+                self.counters.compactions.fetch_add(u64::from(done), Ordering::Relaxed);
             }
             None => {
                 self.counters.flushes.fetch_add(1, Ordering::Relaxed);
@@ -475,7 +627,10 @@ impl Engine {
             }
         });
         self.fit_cache();
+        let version = Arc::clone(&self.current.read().version);
+        self.note_needs(maintenance, &version, None);
         if let Some(checkpoint) = edit.checkpoint {
+            self.log.lock().reserve.needs.frozen_len = 0;
             self.log.lock().unsynced.retain(|(name, _)| name.number >= checkpoint.wal);
             let wals = std::mem::take(&mut maintenance.wals);
             let (doomed, kept) = wals.into_iter().partition(|number| *number < checkpoint.wal);

@@ -66,6 +66,8 @@ pub(crate) struct Engine {
     log: Mutex<Log>,
     /// Whether the log has a spare, to be asked without waiting for a sync.
     spare_ready: AtomicBool,
+    /// The disk had no room when it was last asked for some.
+    full: AtomicBool,
 
     // What maintenance owns.
     maintenance: Mutex<Maintenance>,
@@ -191,6 +193,10 @@ impl Engine {
         drop(kept);
         self.progress.note_step(Some(cause.clone()));
         cause
+    }
+
+    fn is_full(&self) -> bool {
+        self.full.load(Ordering::Acquire)
     }
 
     pub(crate) fn is_closed(&self) -> bool {

@@ -12,14 +12,16 @@
 //! Crash, at any point: before the new manifest is whole the old one still is, and everything it names still stands; the
 //! next open does the same again.
 
+use std::collections::VecDeque;
+
 use cairndb_storage::{File, FileKind, FileName, Lock, LockMode, Storage};
 
 use super::maintain::Maintenance;
 use super::stats::Counters;
-use super::write::{Log, Queue};
+use super::write::{Log, Queue, TABLE_ENTRY_LEN};
 use super::{Engine, Health, Progress};
 use crate::clock::MonotonicClock;
-use crate::compaction::{Outside, Run};
+use crate::compaction::{Outside, Progress as RunProgress, Run};
 use crate::cursor::Cursor;
 use crate::error::{Error, Result};
 use crate::files::{create_file, len_of, list_files, lock, open_file, sync_file, sync_names};
@@ -30,6 +32,7 @@ use crate::memtable::{Memtable, MemtableCursor};
 use crate::options::Options;
 use crate::range_delete::RangeDeletes;
 use crate::record::Position;
+use crate::reserve::{self, Reserve};
 use crate::snapshot::{Live, Snapshots};
 use crate::sstable::{TableFiles, TableWriter};
 use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, RwLock};
@@ -77,6 +80,7 @@ struct Listing {
     manifests: Vec<u64>,
     sstables: Vec<u64>,
     wals: Vec<u64>,
+    reserves: Vec<u64>,
 }
 
 /// What the logs were replayed into.
@@ -84,6 +88,8 @@ struct Replayed {
     memtable: Arc<Memtable>,
     /// Some of it went to tables, so the rest must too.
     flushed: bool,
+    /// How long a table of the memtable can become.
+    table_len: u64,
 }
 
 /// Opens the database in `storage`, and makes one if there is none and it may be written.
@@ -92,6 +98,22 @@ pub(crate) fn open(storage: Arc<dyn Storage>, options: Options, read_only: bool)
     let begun_ms = (options.clock)();
     let mode = if read_only { LockMode::Shared } else { LockMode::Exclusive };
     let lock = lock(storage.as_ref(), mode, "open.lock")?;
+    let attempt = || open_locked(&storage, &options, read_only);
+    let opening = match attempt() {
+        Err(Error::DiskFull { .. }) if !read_only && make_way(storage.as_ref())? => attempt()?,
+        opened => opened?,
+    };
+    let mut opening = opening;
+    opening.report.took_ms = (options.clock)().saturating_sub(begun_ms);
+    let engine = opening.into_engine(lock, read_only);
+    if !read_only {
+        engine.begin_reserve();
+    }
+    Ok(engine)
+}
+
+fn open_locked(storage: &Arc<dyn Storage>, options: &Options, read_only: bool) -> Result<Opening> {
+    let (storage, options) = (Arc::clone(storage), options.clone());
     let listing = list(storage.as_ref())?;
     let recovered = manifest::recover(storage.as_ref(), &listing.manifests)?;
     let mut opening = match recovered {
@@ -111,9 +133,34 @@ pub(crate) fn open(storage: Arc<dyn Storage>, options: Options, read_only: bool)
     if !read_only {
         opening.write_manifest()?;
         opening.remove_rest(&listing);
+        opening.find_reserve(&listing)?;
     }
-    opening.report.took_ms = (opening.options.clock)().saturating_sub(begun_ms);
-    Ok(opening.into_engine(lock, read_only))
+    Ok(opening)
+}
+
+/// After an open that met a full disk: removes the reserve, and tables that were begun and never named; whether there was
+/// any. Up to the first write that open has found everything whole that the manifest asks for, so no later one can have
+/// use for them; unless a newer manifest stands, which may once have been whole.
+fn make_way(storage: &dyn Storage) -> Result<bool> {
+    let listing = list(storage)?;
+    let mut removed = false;
+    let mut remove = |kind, number| {
+        removed |= storage.remove("open.remove", FileName { kind, number }).is_ok();
+    };
+    listing.reserves.iter().for_each(|number| remove(FileKind::Reserve, *number));
+    let recovered = manifest::recover(storage, &listing.manifests)?;
+    if let Some(recovered) =
+        recovered.filter(|found| listing.manifests.last() == Some(&found.header.name.number))
+    {
+        let Recovered { header, state, .. } = recovered;
+        let unnamed = listing.sstables.iter().filter(|number| !state.tables.contains_key(number));
+        unnamed.for_each(|number| remove(FileKind::SsTable, *number));
+        let passed = listing.wals.iter().filter(|number| **number < state.checkpoint.wal);
+        passed.for_each(|number| remove(FileKind::Wal, *number));
+        let replaced = listing.manifests.iter().filter(|number| **number < header.name.number);
+        replaced.for_each(|number| remove(FileKind::Manifest, *number));
+    }
+    Ok(removed)
 }
 
 fn list(storage: &dyn Storage) -> Result<Listing> {
@@ -123,6 +170,7 @@ fn list(storage: &dyn Storage) -> Result<Listing> {
             FileKind::Manifest => listing.manifests.push(name.number),
             FileKind::SsTable => listing.sstables.push(name.number),
             FileKind::Wal => listing.wals.push(name.number),
+            FileKind::Reserve => listing.reserves.push(name.number),
         }
     }
     Ok(listing)
@@ -145,6 +193,7 @@ struct Opening {
     replayed: Replayed,
     manifest: Option<Manifest>,
     wal: Option<Wal>,
+    reserve: Reserve,
     next_seq: SeqNo,
     report: RecoveryReport,
 }
@@ -216,9 +265,10 @@ impl Opening {
             chosen,
             state,
             survey,
-            replayed: Replayed { memtable: Arc::new(Memtable::new()), flushed: false },
+            replayed: Replayed { memtable: Arc::new(Memtable::new()), flushed: false, table_len: 0 },
             manifest: None,
             wal: None,
+            reserve: Reserve::found(&[]),
             report,
         }
     }
@@ -233,6 +283,7 @@ impl Opening {
         let (full_len, mut seq) = (self.options.memtable_bytes(), self.state.checkpoint.seq);
         wal::replay(storage.as_ref(), &survey, |entries| {
             for entry in entries {
+                self.replayed.table_len += entry.data_len() + TABLE_ENTRY_LEN;
                 self.replayed.memtable.insert(entry);
                 self.report.entries += 1;
                 seq = entry.seq + 1;
@@ -253,15 +304,16 @@ impl Opening {
     fn flush_replayed(&mut self) -> Result<()> {
         let memtable = std::mem::replace(&mut self.replayed.memtable, Arc::new(Memtable::new()));
         self.replayed.flushed = true;
+        self.replayed.table_len = 0;
         let version =
             Version::new(self.state.tables.values().map(|(level, meta)| (*level, meta)), &self.files);
         let deletes = RangeDeletes::clone(&memtable.range_deletes());
         let cursor: Box<dyn Cursor> = Box::new(MemtableCursor::new(memtable));
         let live = Live { seqs: vec![SeqNo::MAX], now_ms: self.clock.now_ms() };
         let outside = Outside::below(&version, 0, SeqNo::MAX);
-        let mut run = Run::new(vec![cursor], deletes, live, outside, u64::MAX);
-        while !run.step(u64::MAX, &mut || self.create_table())? {}
-        for meta in run.into_tables() {
+        let mut run = Run::new(vec![cursor], deletes, live, outside, u64::MAX, VecDeque::new());
+        while run.step(u64::MAX, &mut || self.create_table())? != RunProgress::Done {}
+        for meta in run.take_tables() {
             self.state.tables.insert(meta.number, (0, meta));
         }
         Ok(())
@@ -345,6 +397,26 @@ impl Opening {
         }
     }
 
+    /// Takes over the reserve that stands, and of too many files the longest.
+    fn find_reserve(&mut self, listing: &Listing) -> Result<()> {
+        let mut found = Vec::new();
+        for number in &listing.reserves {
+            let name = FileName { kind: FileKind::Reserve, number: *number };
+            let file = open_file(self.storage.as_ref(), name, "open.open")?;
+            found.push((*number, len_of(file.as_ref(), name, "open.len")?));
+        }
+        while let Some(index) = (0..found.len()).min_by_key(|index| found[*index].1)
+            && found.len() > reserve::FILES_MAX
+        {
+            let (number, _) = found.remove(index);
+            // What cannot be removed now is found again by the next open.
+            drop(self.storage.remove("open.remove", FileName { kind: FileKind::Reserve, number }));
+        }
+        self.reserve = Reserve::found(&found);
+        self.reserve.needs.active_len = self.replayed.table_len;
+        Ok(())
+    }
+
     /// The older logs that recovery still needs.
     fn kept_wals(&self) -> Vec<u64> {
         if self.state.wals.is_empty() { Vec::new() } else { self.survey.numbers() }
@@ -365,6 +437,7 @@ impl Opening {
             spare: None,
             unsynced: Vec::new(),
             next_seq: self.next_seq,
+            reserve: self.reserve,
         };
         Engine {
             options: self.options,
@@ -380,6 +453,7 @@ impl Opening {
             queue: Mutex::new(Queue::default()),
             log: Mutex::new(log),
             spare_ready: AtomicBool::new(false),
+            full: AtomicBool::new(false),
             maintenance: Mutex::new(Maintenance::new(self.manifest, self.state, wals)),
             progress: Progress::default(),
             health: Health::default(),

@@ -21,6 +21,9 @@ pub(super) struct Counters {
     pub(super) stalls_level_0: AtomicU64,
     pub(super) slowdowns_level_0: AtomicU64,
     pub(super) removes_failed: AtomicU64,
+    /// What the reserve holds now.
+    pub(super) reserve_bytes: AtomicU64,
+    pub(super) reserve_uses: AtomicU64,
     /// Bytes of dropped tables that views still hold, when they were last looked through.
     pub(super) pinned_bytes: AtomicU64,
     /// The current manifest's number.
@@ -98,6 +101,10 @@ stats! {
     slowdowns_level_0,
     /// Files that could not be removed.
     removes_failed,
+    /// Room that is held for the time when the disk has none.
+    reserve_bytes,
+    /// Times it was given up, because a flush or compaction met a full disk.
+    reserve_uses,
     /// Snapshots held.
     snapshots,
     /// Scans and cursors open.
@@ -164,6 +171,8 @@ impl Engine {
             stalls_level_0: count(&counters.stalls_level_0),
             slowdowns_level_0: count(&counters.slowdowns_level_0),
             removes_failed: count(&counters.removes_failed),
+            reserve_bytes: count(&counters.reserve_bytes),
+            reserve_uses: count(&counters.reserve_uses),
             snapshots: readers.snapshots,
             iterators: readers.iterators,
             oldest_reader_ms: readers.since_ms.map_or(0, |since| self.clock.now_ms().saturating_sub(since)),

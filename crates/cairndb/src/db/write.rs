@@ -11,7 +11,7 @@
 //! - I2. Nobody is told `Ok` before the group's sync, if there is one: a weaker write behind a `Sync` one waits for it.
 //!
 //! # When things break
-//! No room in the log: `DiskFull`, and nothing of that write was done. A failed append or sync: everyone in the group is
+//! No room in the log or the reserve: `DiskFull`, and nothing of that write was done; deletes then go on (promise 8). A failed append or sync: everyone in the group is
 //! told `Io`, and the database stops writing, for what is on the disk is not known any more (promise 8).
 
 use std::collections::VecDeque;
@@ -27,6 +27,7 @@ use crate::key::{Entry, EntryRef, KEYSPACE_SYSTEM, Kind, SeqNo, check_key, store
 use crate::memtable::Memtable;
 use crate::options::Durability;
 use crate::record::{Position, RecordKind};
+use crate::reserve::Reserve;
 use crate::sync::{Arc, Condvar, Mutex, Ordering};
 use crate::view::Stage;
 use crate::wal::{Checkpoint, SpareWal, Wal};
@@ -37,8 +38,8 @@ const GROUP_LEN_MAX: usize = 1 << 20;
 /// `Buffered` writes wait in the log's buffer until there is this much, in bytes.
 const BUFFERED_LEN_MAX: usize = 64 << 10;
 
-/// Room in the log that only deletes may use, so that a full disk can be given space back, in bytes.
-const DELETE_RESERVE_LEN: usize = 2 << 10;
+/// Room in the log that only deletes may use, in bytes: on a full disk they need not wait for a flush one by one.
+const DELETE_ROOM_LEN: usize = 2 << 10;
 
 /// While level 0 is slow, a writer waits for one step of maintenance after this many bytes; with each further run, half.
 const SLOW_LEN: u64 = 256 << 10;
@@ -55,7 +56,7 @@ pub(super) struct Queue {
 
 /// A writer that is not leading.
 struct Waiter {
-    request: Request,
+    request: Arc<Request>,
     turn: Mutex<Turn>,
     changed: Condvar,
 }
@@ -65,6 +66,10 @@ enum Turn {
     Leads,
     Done(Result<Outcome>),
 }
+
+/// What an entry takes in a table beside what it takes in a batch, in bytes: more than its share of filter and index, and
+/// as much again, which pays for logs of short entries that are shorter than the tables that take their place.
+pub(super) const TABLE_ENTRY_LEN: u64 = 24;
 
 /// One write, as it is asked for.
 pub(super) struct Request {
@@ -83,6 +88,7 @@ pub(super) struct Log {
     /// Predecessors that may hold bytes that are not.
     pub(super) unsynced: Vec<(FileName, Arc<dyn File>)>,
     pub(super) next_seq: SeqNo,
+    pub(super) reserve: Reserve,
 }
 
 /// What must hold of a key for a conditional write to be done.
@@ -160,12 +166,35 @@ impl Engine {
         self.check_writable()?;
         request.batch.check(self.options.batch_len_max())?;
         request.conditions.iter().try_for_each(Condition::check)?;
+        let request = Arc::new(request);
+        match self.write_in_turn(&request) {
+            Err(Error::DiskFull { .. }) if request.batch.only_deletes() => {
+                // Flushed, out of the reserve if need be, the log gives its space back, and the next one takes deletes.
+                self.flush().map_err(|error| self.not_written(error))?;
+                self.write_in_turn(&request)
+            }
+            Err(error @ Error::DiskFull { .. }) if !self.progress.is_attended() && self.is_spent() => {
+                // Where nobody attends to maintenance, who is refused does what may bring the reserve back.
+                while self.is_spent() && matches!(self.maintain(), Ok(true)) {}
+                if self.is_spent() { Err(error) } else { self.write_in_turn(&request) }
+            }
+            done => done,
+        }
+    }
+
+    /// Whether the reserve is in use.
+    fn is_spent(&self) -> bool {
+        self.log.lock().reserve.is_spent()
+    }
+
+    fn write_in_turn(&self, request: &Arc<Request>) -> Result<Outcome> {
         let mut queue = self.queue.lock();
         if !queue.led {
             queue.led = true;
             drop(queue);
-            return self.lead(&request);
+            return self.lead(request);
         }
+        let request = Arc::clone(request);
         let waiter = Arc::new(Waiter { request, turn: Mutex::new(Turn::Waits), changed: Condvar::default() });
         queue.waiting.push_back(Arc::clone(&waiter));
         drop(queue);
@@ -187,8 +216,9 @@ impl Engine {
         let mut group = Group { engine: self, followers: Vec::new() };
         self.wait_for_memory()?;
         group.followers = self.take_followers(own.batch.encoded_len());
-        let requests: Vec<&Request> =
-            std::iter::once(own).chain(group.followers.iter().map(|waiter| &waiter.request)).collect();
+        let requests: Vec<&Request> = std::iter::once(own)
+            .chain(group.followers.iter().map(|waiter| waiter.request.as_ref()))
+            .collect();
         let mut results = self.commit(&requests).into_iter();
         let result = results.next().expect("a result for each request");
         for (waiter, result) in std::mem::take(&mut group.followers).iter().zip(results) {
@@ -273,20 +303,50 @@ impl Engine {
             }
         }
         let (first_seq, synced) = (log.next_seq, log.synced);
-        let wal = log.wal.as_mut().ok_or(Error::Closed)?;
+        if log.wal.is_none() {
+            return Err(Error::Closed);
+        }
         let batch = &request.batch;
         if !batch.is_empty() {
-            let len = batch.encoded_len();
-            match wal.make_room(len + DELETE_RESERVE_LEN) {
-                Ok(()) => {}
-                Err(Error::DiskFull { .. }) if batch.only_deletes() && wal.has_room(len) => {}
-                Err(error @ Error::DiskFull { .. }) => return Err(error),
-                Err(error) => return Err(self.stop(error)),
-            }
+            self.make_room(log, batch)?;
+            let wal = log.wal.as_mut().ok_or(Error::Closed)?;
             wal.push_batch(first_seq, batch.len() as u32, batch.encoded(), synced);
         }
         log.next_seq += batch.len() as u64;
         Ok(Outcome::Written(log.next_seq - 1))
+    }
+
+    /// Sees to it that the log has room for a batch, and the reserve for the table that the batch will come to.
+    fn make_room(&self, log: &mut Log, batch: &Batch) -> Result<()> {
+        let len = batch.encoded_len();
+        let table_len = log.reserve.needs.active_len + len as u64 + TABLE_ENTRY_LEN * batch.len() as u64;
+        let wal = log.wal.as_mut().ok_or(Error::Closed)?;
+        let has_all = wal.has_room(len + DELETE_ROOM_LEN) && log.reserve.covers(table_len);
+        let takes_all = batch.only_deletes() && wal.has_room(len);
+        if !has_all && !(takes_all && self.is_full()) {
+            let covered = log.reserve.cover(self.storage.as_ref(), table_len);
+            self.counters.reserve_bytes.store(log.reserve.len(), Ordering::Relaxed);
+            let laid = match covered {
+                Ok(()) => wal.make_room(len + DELETE_ROOM_LEN).map_err(|error| match error {
+                    Error::DiskFull { .. } => error,
+                    error => self.stop(error),
+                }),
+                refused => refused,
+            };
+            match laid {
+                Ok(()) => self.full.store(false, Ordering::Release),
+                Err(error) => {
+                    if matches!(error, Error::DiskFull { .. }) {
+                        self.full.store(true, Ordering::Release);
+                    }
+                    if !takes_all || self.health.stopped.load(Ordering::Acquire) {
+                        return Err(error);
+                    }
+                }
+            }
+        }
+        log.reserve.needs.active_len = table_len;
+        Ok(())
     }
 
     fn check_not_stopped(&self) -> Result<()> {
@@ -375,13 +435,18 @@ impl Engine {
         } else {
             self.maintain()
         };
-        stepped.map_err(|error| match error {
-            // Nothing of this write was done, and the step will be tried again.
+        stepped.map_err(|error| self.not_written(error))
+    }
+
+    /// What a writer is told whose wait for maintenance ended so: nothing of its write was done, and the step will be tried
+    /// again.
+    fn not_written(&self, error: Error) -> Error {
+        match error {
             Error::Io { .. } if !self.health.stopped.load(Ordering::Acquire) => {
                 Error::Busy { what: error.to_string() }
             }
             error => error,
-        })
+        }
     }
 
     /// Freezes the active memtable and goes on to the spare log, if there is one and no other memtable is frozen.
@@ -402,6 +467,7 @@ impl Engine {
         let wal = Wal::begin(spare, manifest, before, log.next_seq).map_err(|error| self.stop(error))?;
         let checkpoint = Checkpoint { wal: wal.number(), seq: wal.first_seq };
         log.wal = Some(wal);
+        log.reserve.needs.frozen_len = std::mem::take(&mut log.reserve.needs.active_len);
         let fresh = Stage { memtable: Arc::new(Memtable::new()), checkpoint };
         self.change_current(|tables| tables.frozen = Some(std::mem::replace(&mut tables.active, fresh)));
         self.fit_cache();

@@ -87,10 +87,10 @@ fn an_empty_database_takes_a_few_kibibytes() {
     let storage = Memory::default();
     let options = || common::options(256 << 20, 1);
     drop(Db::open_with(Arc::new(storage.clone()), options()).unwrap());
-    assert!(disk_len(&storage) <= 16 << 10, "{} bytes", disk_len(&storage));
+    assert!(disk_len(&storage) <= 24 << 10, "{} bytes", disk_len(&storage));
     let db = Db::open_with(Arc::new(storage.clone()), options()).unwrap();
     rest(&db);
-    assert!(disk_len(&storage) <= 16 << 10, "{} bytes", disk_len(&storage));
+    assert!(disk_len(&storage) <= 24 << 10, "{} bytes", disk_len(&storage));
 }
 
 #[test]
@@ -229,6 +229,14 @@ fn slow_memory_keeps_to_the_budget() {
     assert!(took[0] > MEMORY_BUDGET / 2, "the count counts something: {took:?}");
 }
 
+/// Others have taken the space that the database kept back.
+fn remove_reserve(disk: &Faulty) {
+    let names = disk.list("test").unwrap();
+    for name in names.into_iter().filter(|name| name.kind == FileKind::Reserve) {
+        disk.remove("test", name).unwrap();
+    }
+}
+
 /// Puts until the disk is full; how many were acknowledged.
 fn fill(db: &Db) -> u64 {
     for number in 0.. {
@@ -255,10 +263,14 @@ fn a_full_disk_is_refused_and_waited_out() {
         let disk = Faulty::default();
         let db = common::open(&disk, 1);
         disk.set_capacity(Some(capacity));
-        let count = fill(&db);
+        let mut count = fill(&db);
         require_exactly(&db, count);
-        for number in count..count + 20 {
-            assert!(matches!(db.put(key(number), value(number, 0)), Err(Error::DiskFull { .. })));
+        // A flush may have given back enough for some more.
+        for _ in 0..20 {
+            match db.put(key(count), value(count, 0)) {
+                Ok(()) => count += 1,
+                refused => assert!(matches!(refused, Err(Error::DiskFull { .. })), "{refused:?}"),
+            }
         }
         assert!(db.stats().stopped.is_none(), "a full disk is no failure: {:?}", db.stats().stopped);
 
@@ -322,6 +334,7 @@ fn a_disk_that_is_full_at_the_open_is_named() {
     }
     db.close().unwrap();
     drop(db);
+    remove_reserve(&disk);
     disk.set_capacity(Some(disk.used_bytes() + 100));
     let opened = Db::open_with(Arc::new(disk.clone()), common::options(common::TINY, 100));
     let error = opened.err().expect("there was no room for a log");
@@ -346,6 +359,7 @@ fn an_open_that_fails_leaves_no_file_behind() {
     }
     let disk = disk.kill();
     drop(db);
+    remove_reserve(&disk);
     let (used, mut failed) = (disk.used_bytes(), 0);
     for more in (0..40_000).step_by(500) {
         disk.set_capacity(Some(used + more));

@@ -4,6 +4,7 @@ mod backup;
 mod common;
 mod concurrency;
 mod damage;
+mod full_disk;
 mod hostile;
 mod limits;
 mod repair;
