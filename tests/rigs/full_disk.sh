@@ -27,7 +27,8 @@ fresh() {
 
 # Runs a phase; its facts are printed and left in $place/facts.
 phase() {
-  "$full_disk" "$@" >"$place/facts" 2>"$place/errors"
+  # In a shell of its own, which says nothing of an abort.
+  ("$full_disk" "$@" >"$place/facts" 2>"$place/errors") 2>/dev/null
 }
 
 told() { # what

@@ -14,6 +14,9 @@ use std::time::{Duration, Instant};
 
 use cairndb::{Db, Durability, Error, Options, Result};
 
+/// How long nothing must happen on a full disk before nothing more will.
+const SETTLED: Duration = Duration::from_secs(3);
+
 /// How long puts may take to resume.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -53,15 +56,17 @@ fn value(number: u64) -> Vec<u8> {
 /// Puts until that is refused for good, and lets nothing free; the database and how many keys it holds.
 fn fill(dir: &Path) -> Result<(Db, u64)> {
     let db = open(dir)?;
-    let (mut count, mut refused_since) = (0, None::<Instant>);
-    while refused_since.is_none_or(|since| since.elapsed() < Duration::from_secs(4)) {
+    let (mut count, mut settled_since, mut worked) = (0, Instant::now(), 0);
+    // For good: nothing was written for a while, and maintenance, which looks once a second, had nothing more to do.
+    while settled_since.elapsed() < SETTLED {
         match db.put(key(count), value(count)) {
-            Ok(()) => (count, refused_since) = (count + 1, None),
-            Err(Error::DiskFull { .. }) => {
-                refused_since.get_or_insert_with(Instant::now);
-                std::thread::sleep(Duration::from_millis(20));
-            }
+            Ok(()) => (count, settled_since) = (count + 1, Instant::now()),
+            Err(Error::DiskFull { .. }) => std::thread::sleep(Duration::from_millis(20)),
             Err(error) => return Err(error),
+        }
+        let work = db.stats().table_bytes_written;
+        if work != worked {
+            (worked, settled_since) = (work, Instant::now());
         }
     }
     let ballast = take_all_space(dir);

@@ -6,7 +6,7 @@
 //! the file is removed and its space is theirs; nothing else is written then but deletes. When there is nothing more to
 //! do, the file is laid down again, and only when it stands in full are puts taken.
 //!
-//! How long it must be follows from what is in memory and on disk, so an empty database holds 12 KiB, and a put that makes
+//! How long it must be follows from what is in memory and on disk, so an empty database holds 20 KiB, and a put that makes
 //! the next flush longer lays down its share before it goes to the log.
 //!
 //! # Where it sits
@@ -35,6 +35,9 @@ use crate::sync::Arc;
 /// The largest step in which it is laid down, in bytes, as for a log.
 const STEP_MAX: u64 = 1 << 20;
 
+/// One log to go on to, and as much again for four runs of deletes, each less than half as long as its log.
+const SPARES: u64 = 3;
+
 /// For headers and footers, in bytes.
 const SLACK_LEN: u64 = 4 << 10;
 
@@ -48,11 +51,11 @@ pub(crate) struct Needs {
     pub(crate) active_len: u64,
     /// The one of the frozen memtable.
     pub(crate) frozen_len: u64,
-    /// The longest run of level 0, all of which may stand twice while it is compacted.
+    /// The longest table above the last level, all of which may stand twice while it is compacted.
     pub(crate) run_len: u64,
     /// What one piece of a compaction may stand twice of the level it goes to.
     pub(crate) piece_len: u64,
-    /// A log to go on to, with room for deletes.
+    /// A log to go on to, with room for deletes. Flushed, these are runs that stand until they are compacted.
     pub(crate) spare_len: u64,
     /// What the manifest grows by, or a new one takes.
     pub(crate) manifest_len: u64,
@@ -64,7 +67,7 @@ impl Needs {
     fn total_len(&self) -> u64 {
         let run_len = self.active_len.max(self.frozen_len).max(self.run_len);
         (self.active_len + self.frozen_len).max(run_len + self.piece_len)
-            + self.spare_len
+            + SPARES * self.spare_len
             + self.manifest_len
             + SLACK_LEN
     }

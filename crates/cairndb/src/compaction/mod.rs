@@ -9,5 +9,7 @@
 mod pick;
 mod run;
 
-pub(crate) use pick::{L0_RUNS_SLOW, L0_RUNS_STOP, Owed, Shape, Task, Waiting, due, everything, owed};
+pub(crate) use pick::{
+    L0_RUNS_COMPACT, L0_RUNS_SLOW, L0_RUNS_STOP, Owed, Shape, Task, Waiting, due, everything, owed,
+};
 pub(crate) use run::{Outside, Progress, Run};

@@ -16,7 +16,7 @@ use crate::sync::Arc;
 use crate::version::{LEVEL_COUNT, Version};
 
 /// From this many runs on, level 0 is compacted.
-const L0_RUNS_COMPACT: usize = 4;
+pub(crate) const L0_RUNS_COMPACT: usize = 4;
 
 /// From this many runs on, writers are slowed.
 pub(crate) const L0_RUNS_SLOW: usize = 8;

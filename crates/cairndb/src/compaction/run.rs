@@ -80,11 +80,12 @@ pub(crate) struct Run {
     kept_range_deletes: RangeDeletes,
     live: Live,
     outside: Outside,
-    /// When an output table is full, in bytes; and when a piece is long enough to end where an input does.
+    /// When an output table is full, in bytes.
     table_bytes: u64,
-    piece_bytes: u64,
-    /// Where the inputs end that pieces can replace, rising, from the next one on.
-    ends: VecDeque<Vec<u8>>,
+    /// Where the inputs end that pieces can replace, and how long they are: from the next one on, rising.
+    ends: VecDeque<(Vec<u8>, u64)>,
+    /// How much was read since the last of them ended, in bytes.
+    read_len: u64,
     writer: Option<TableWriter>,
     /// The numbers of all tables that were begun and not handed over, those among them that failed too.
     begun: Vec<u64>,
@@ -108,17 +109,15 @@ pub(crate) enum Progress {
 }
 
 impl Run {
-    /// `ends` are those of the inputs that stand at the level of the output, rising.
+    /// `ends` are those of the inputs that stand at the level of the output, with their lengths, rising.
     pub(crate) fn new(
         inputs: Vec<Box<dyn Cursor>>,
         range_deletes: RangeDeletes,
         live: Live,
         outside: Outside,
         table_bytes: u64,
-        ends: VecDeque<Vec<u8>>,
+        ends: VecDeque<(Vec<u8>, u64)>,
     ) -> Run {
-        // A table may run over by half to end where an input does: else ever shorter ones would be left between the two.
-        let over = if ends.is_empty() { 0 } else { table_bytes / 2 };
         let mut run = Run {
             merge: Merge::new(inputs),
             started: false,
@@ -126,9 +125,9 @@ impl Run {
             kept_range_deletes: RangeDeletes::default(),
             live,
             outside,
-            table_bytes: table_bytes.saturating_add(over),
-            piece_bytes: table_bytes / 2,
+            table_bytes,
             ends,
+            read_len: 0,
             writer: None,
             begun: Vec::new(),
             cut: Vec::new(),
@@ -157,7 +156,7 @@ impl Run {
             let Some(entry) = self.merge.entry() else {
                 return self.finish(create).map(|()| Progress::Done);
             };
-            if self.ends.front().is_some_and(|end| end.as_slice() <= entry.key) {
+            if self.ends.front().is_some_and(|(end, _)| end.as_slice() <= entry.key) {
                 if let Some(cut) = self.end_piece()? {
                     return Ok(Progress::Piece(cut));
                 }
@@ -171,6 +170,7 @@ impl Run {
             self.merge.next()?;
             // An entry costs something however short it is.
             moved += data_len + 16;
+            self.read_len += data_len;
         }
         Ok(Progress::More)
     }
@@ -240,7 +240,7 @@ impl Run {
     /// Writes the merge's entry, as `kind`.
     fn write(&mut self, kind: Kind, create: &mut dyn FnMut() -> Result<TableWriter>) -> Result<()> {
         let Some(entry) = self.merge.entry() else { return Ok(()) };
-        let full = self.writer.as_ref().is_some_and(|writer| writer.len() >= self.table_bytes);
+        let full = self.writer.as_ref().is_some_and(|writer| self.is_full(writer.len()));
         let new_key = self.last.as_ref().is_none_or(|(key, _)| key != entry.key);
         if full && new_key {
             let key = entry.key.to_vec();
@@ -256,17 +256,26 @@ impl Run {
         self.writer.as_mut().expect("it was just created").add(entry)
     }
 
+    /// Whether an output table of this length ends here. It runs over, to twice its length, if less than half a table is
+    /// left of the input that a piece can replace: that would become a short table, and stay one.
+    fn is_full(&self, len: u64) -> bool {
+        let left_len =
+            self.ends.front().map_or(u64::MAX, |(_, input_len)| input_len.saturating_sub(self.read_len));
+        len >= self.table_bytes && (left_len >= self.table_bytes / 2 || len / 2 >= self.table_bytes)
+    }
+
     /// The merge stands behind the end of an input that can be replaced: ends the piece there, if it is long enough. Then
     /// the merge has let go of that input.
     fn end_piece(&mut self) -> Result<Option<Vec<u8>>> {
         let Some(entry) = self.merge.entry() else { return Ok(None) };
-        let passed = self.ends.partition_point(|end| end.as_slice() <= entry.key);
-        let Some(end) = self.ends.drain(..passed).next_back() else { return Ok(None) };
+        let passed = self.ends.partition_point(|(end, _)| end.as_slice() <= entry.key);
+        let Some((end, _)) = self.ends.drain(..passed).next_back() else { return Ok(None) };
+        self.read_len = 0;
         // A short piece goes on, so that short tables become longer ones; but one that waited for its last table to be
         // long would take space without end.
         let written: u64 = self.done.iter().map(|meta| meta.len).sum();
         let piece_len = written + self.writer.as_ref().map_or(0, TableWriter::len);
-        if (1..self.piece_bytes).contains(&piece_len) {
+        if (1..self.table_bytes / 2).contains(&piece_len) {
             return Ok(None);
         }
         self.finish_table(&end)?;

@@ -37,7 +37,7 @@ use crate::wal::SpareWal;
 const STEP_LEN: u64 = 1 << 20;
 
 /// The most room that is laid down in a log to go on to while the disk is full, in bytes: some thousands of deletes.
-const TIGHT_ROOM_MAX: u64 = 256 << 10;
+const TIGHT_ROOM_MAX: u64 = 128 << 10;
 
 /// What an idle database may leave above the last level, however small that is, in bytes: part of promise 10's constant.
 const SLACK_BYTES: u64 = 1 << 20;
@@ -309,7 +309,10 @@ impl Engine {
         let manifest_len = maintenance.manifest.as_ref().map_or(0, Manifest::room_ahead);
         let mut log = self.log.lock();
         let needs = &mut log.reserve.needs;
-        needs.run_len = longest(&version.levels[0]).max(merged_len);
+        // A table of a level between goes down as a run of level 0 does.
+        let last = version.last_level().unwrap_or(0);
+        let upper_len = version.levels[..last.max(1)].iter().map(|level| longest(level)).max().unwrap_or(0);
+        needs.run_len = upper_len.max(merged_len);
         // Blocks that are cut anew may pack a little worse.
         needs.piece_len = piece_len + piece_len / 8;
         needs.spare_len = (version.bytes() / 64).clamp(ROOM_STEP_MIN, TIGHT_ROOM_MAX);
@@ -518,7 +521,7 @@ impl Engine {
         let table_bytes = if task.level == 0 { u64::MAX } else { self.options.table_bytes() };
         // A table that is rewritten where it is ends with the run; level 0 is no run that could be replaced in part.
         let below = task.inputs.iter().filter(|(level, _)| *level == task.level && task.level > 0);
-        let ends = below.map(|(_, table)| table.meta.end.clone()).collect();
+        let ends = below.map(|(_, table)| (table.meta.end.clone(), table.meta.len)).collect();
         let run = Run::new(cursors, deletes, live, outside, table_bytes, ends);
         Ok(Job { task: Some(task), run: Some(run), tables: None, replaced: Vec::new(), base_seq })
     }

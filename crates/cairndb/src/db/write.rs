@@ -20,7 +20,7 @@ use cairndb_storage::{File, FileName};
 
 use super::Engine;
 use crate::batch::Batch;
-use crate::compaction::{L0_RUNS_SLOW, L0_RUNS_STOP};
+use crate::compaction::{L0_RUNS_COMPACT, L0_RUNS_SLOW, L0_RUNS_STOP};
 use crate::error::{Error, Result};
 use crate::files::sync_file;
 use crate::key::{Entry, EntryRef, KEYSPACE_SYSTEM, Kind, SeqNo, check_key, stored_key};
@@ -169,8 +169,7 @@ impl Engine {
         let request = Arc::new(request);
         match self.write_in_turn(&request) {
             Err(Error::DiskFull { .. }) if request.batch.only_deletes() => {
-                // Flushed, out of the reserve if need be, the log gives its space back, and the next one takes deletes.
-                self.flush().map_err(|error| self.not_written(error))?;
+                self.make_way().map_err(|error| self.not_written(error))?;
                 self.write_in_turn(&request)
             }
             Err(error @ Error::DiskFull { .. }) if !self.progress.is_attended() && self.is_spent() => {
@@ -179,6 +178,19 @@ impl Engine {
                 if self.is_spent() { Err(error) } else { self.write_in_turn(&request) }
             }
             done => done,
+        }
+    }
+
+    /// Makes room for deletes on a full disk: flushed, out of the reserve if need be, the log gives its space back, and the
+    /// next one takes deletes. Their runs take space too, so what there is of them is compacted first.
+    fn make_way(&self) -> Result<()> {
+        let has_many_runs = || self.current.read().version.levels[0].len() >= L0_RUNS_COMPACT;
+        while self.is_spent() && has_many_runs() && matches!(self.maintain(), Ok(true)) {}
+        loop {
+            match self.flush() {
+                Err(Error::DiskFull { .. }) if matches!(self.maintain(), Ok(true)) => {}
+                done => return done,
+            }
         }
     }
 
