@@ -24,7 +24,7 @@
 //!
 //! # Why this way
 //! Others watch how much the disk has free and stop early; that needs another call to the system, and is a guess while
-//! others write. Zeros that stand are known. The arithmetic is in docs/decisions/0009.
+//! others write. Zeros that stand are known. The arithmetic is in docs/decisions/0010.
 
 use cairndb_storage::{File, FileKind, FileName, Storage};
 
