@@ -163,7 +163,8 @@ impl Verification {
 
     /// Checks all but what is in tables; `None` if the manifest is damaged, so that nothing else can be judged.
     fn check_files(&mut self, storage: &dyn Storage) -> Result<Option<Recovered>> {
-        let listed = list_files(storage, "verify.list")?;
+        let mut listed = list_files(storage, "verify.list")?;
+        listed.retain(|name| name.kind != FileKind::Reserve);
         let numbers_of =
             |kind| listed.iter().filter(|name| name.kind == kind).map(|name| name.number).collect::<Vec<_>>();
         let manifests = numbers_of(FileKind::Manifest);
@@ -232,6 +233,7 @@ impl Verification {
                 FileKind::Manifest => *name == header.name,
                 FileKind::SsTable => state.tables.contains_key(&name.number),
                 FileKind::Wal => name.number >= state.checkpoint.wal,
+                FileKind::Reserve => true,
             };
             if named {
                 continue;
@@ -303,7 +305,7 @@ impl Verification {
     /// Promise 10, of a database that owes nothing. What has expired counts as live: of that the promise has an estimate.
     fn check_share(&mut self, recovered: &Recovered, version: &Version, data_len: u64, live_len: u64) {
         let live = Live { seqs: vec![SeqNo::MAX], now_ms: recovered.state.clock_ms };
-        let shape = Shape { base_bytes: u64::MAX, slack_bytes: DATA_SLACK_LEN / 2 };
+        let shape = Shape { base_bytes: u64::MAX, slack_bytes: DATA_SLACK_LEN / 2, is_tight: false };
         let settled = matches!(owed(version, shape, &live, Waiting::Entries(0)), Owed::Nothing);
         let most = (live_len / 100).saturating_mul(DATA_PERCENT_MAX) + DATA_SLACK_LEN;
         let over = (settled && data_len > most).then(|| {
@@ -375,18 +377,22 @@ impl Walk {
                 key.clear();
                 key.extend_from_slice(entry.key);
             }
-            (*seq, *at) = (entry.seq, place);
+            let is_copy = !is_newest && *seq == entry.seq;
+            (*seq, *at) = (entry.seq, if is_copy { place.min(*at) } else { place });
             merge.next()?;
         }
         Ok(())
     }
 
-    /// What is wrong with an entry's being in this place: a newer one lies deeper, or a newer range delete over it does.
+    /// What is wrong with an entry's being in this place: a newer one lies deeper, or a newer range delete over it does, and
+    /// no copy of that one above.
     fn misplaced(&self, entry: EntryRef<'_>, place: usize, places: &[&[Arc<Table>]]) -> Option<Error> {
         let (key, seq) = (entry.key.escape_ascii(), entry.seq);
         let what = match &self.last {
             Some((last, newer, at)) if last == entry.key => match (newer.cmp(&seq), at.cmp(&place)) {
-                (Ordering::Equal, _) => Some(format!("the entry {key} @{seq} is there twice")),
+                // A compaction that is under way has copies in both levels.
+                (Ordering::Equal, Ordering::Equal) => Some(format!("the entry {key} @{seq} is there twice")),
+                (Ordering::Equal, _) => None,
                 (_, Ordering::Greater) => {
                     Some(format!("the entry {key} @{seq} lies above @{newer}, which is newer"))
                 }
@@ -396,7 +402,7 @@ impl Walk {
         };
         let what = what.or_else(|| {
             let newer = newest_over(entry.key, &places[place + 1..]);
-            (newer > seq)
+            (newer > seq.max(newest_over(entry.key, &places[..=place])))
                 .then(|| format!("the entry {key} @{seq} lies above a range delete @{newer}, which is newer"))
         })?;
         table_at(places[place], entry.key).map(|table| Error::corrupt(table.name(), 0, what))

@@ -136,7 +136,8 @@ fn magic(kind: FileKind) -> &'static [u8] {
         FileKind::Manifest => MAGIC_MANIFEST,
         FileKind::SsTable => MAGIC_SSTABLE,
         FileKind::Wal => MAGIC_WAL,
-        FileKind::Reserve => unreachable!("a reserve has no header, and nobody reads it"),
+        // It has no header: one that begins so has no crc that fits.
+        FileKind::Reserve => &[0; 8],
     }
 }
 

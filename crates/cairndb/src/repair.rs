@@ -19,12 +19,12 @@
 //! incarnation wrote since its base and that no edit drops. Without one: every table and log that stands. The decision is
 //! docs/decisions/0009.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use cairndb_storage::{FileKind, FileName, LockMode, Storage};
 
 use crate::batch::decode_batch;
-use crate::compaction::{Outside, Run};
+use crate::compaction::{Outside, Progress, Run};
 use crate::cursor::Cursor;
 use crate::db::{SEQ_JUMP, write_anew};
 use crate::error::{Error, Result};
@@ -90,7 +90,8 @@ pub fn repair(from: Arc<dyn Storage>, to: Arc<dyn Storage>, options: Options) ->
     }
     let _from_lock = lock(from.as_ref(), LockMode::Shared, "repair.lock")?;
     let _to_lock = lock(to.as_ref(), LockMode::Exclusive, "repair.lock")?;
-    let files = list_files(from.as_ref(), "repair.list")?;
+    let mut files = list_files(from.as_ref(), "repair.list")?;
+    files.retain(|name| name.kind != FileKind::Reserve);
     if files.is_empty() {
         return Err(Error::invalid("there is no database here"));
     }
@@ -544,7 +545,8 @@ impl Repair {
     /// Writes all entries and range deletes, each once, into tables of the new place.
     fn write(&mut self, cursors: Vec<Box<dyn Cursor>>, deletes: RangeDeletes) -> Result<Vec<TableMeta>> {
         let table_bytes = self.options.table_bytes();
-        let mut run = Run::new(cursors, deletes, Live::everything(), Outside::default(), table_bytes);
+        let ends = VecDeque::new();
+        let mut run = Run::new(cursors, deletes, Live::everything(), Outside::default(), table_bytes, ends);
         let (to, id, compression) = (Arc::clone(&self.to), self.id, self.options.compression);
         let base_seq = self.base_seq.min(SEQ_LIMIT - 1);
         let last = &mut self.last_sstable;
@@ -553,8 +555,8 @@ impl Repair {
             *last = number;
             Ok(TableWriter::new(file, number, id, MANIFEST_BEFORE, base_seq, compression))
         };
-        while !run.step(u64::MAX, &mut create)? {}
-        Ok(run.into_tables())
+        while run.step(u64::MAX, &mut create)? != Progress::Done {}
+        Ok(run.take_tables())
     }
 
     /// Writes the log and the manifest that make a database of the tables.

@@ -143,10 +143,10 @@ pub fn manifest(input: &[u8]) {
 
 /// Everything that maintenance would ask of this version.
 fn decide(version: &Version) {
-    let shape = Shape { base_bytes: 1 << 16, slack_bytes: 1 << 10 };
+    let shape = Shape { base_bytes: 1 << 16, slack_bytes: 1 << 10, is_tight: version.bytes() % 2 == 1 };
     for live in [vec![SeqNo::MAX], vec![1, 1 << 40]] {
         let live = Live { seqs: live, now_ms: 1 << 40 };
-        let tasks = [due(version, shape, &live), everything(version, &live, SeqNo::MAX)];
+        let tasks = [due(version, shape, &live), everything(version, shape, &live, SeqNo::MAX)];
         for task in tasks.into_iter().flatten() {
             assert!(!task.inputs.is_empty(), "a task has inputs");
         }
