@@ -69,6 +69,7 @@ pub(crate) fn verify(root: &Path) -> bool {
     report.build_step("kill", || rig(root, "kill.sh", "--count 50"));
     report.build_step("power ext4", || rig(root, "power.sh", "ext4 --count 5"));
     report.build_step("power xfs", || rig(root, "power.sh", "xfs --count 5"));
+    report.build_step("full disk", || rig(root, "full_disk.sh", "--count 1"));
     report.build_step("strace", || rig(root, "strace.sh", "--sample 400"));
     report.build_step("docs", || {
         let mut docs = cargo("doc --no-deps --workspace --locked");

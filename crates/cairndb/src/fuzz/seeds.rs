@@ -33,7 +33,8 @@ fn open(memory: &Memory, first_id: u64, compression: Compression) -> Result<Db> 
 /// The bytes as they stand, without the room at the end of logs.
 fn files_of(memory: &Memory) -> Result<Files> {
     let mut files = Files::new();
-    for name in list_files(memory, "fuzz")? {
+    // A reserve is room alone.
+    for name in list_files(memory, "fuzz")?.into_iter().filter(|name| name.kind != FileKind::Reserve) {
         let file = open_file(memory, name, "fuzz")?;
         let mut bytes = vec![0; len_of(file.as_ref(), name, "fuzz")? as usize];
         read_at(file.as_ref(), name, 0, &mut bytes, "fuzz")?;
@@ -221,7 +222,7 @@ fn directory_seeds() -> Vec<(String, Vec<u8>)> {
         (0..bases().len()).map(|base| named(format!("base-{base}"), vec![base as u8, 0])).collect();
     for base in [1, 3] {
         let files = &bases()[base];
-        for kind in FileKind::ALL {
+        for kind in [FileKind::Manifest, FileKind::SsTable, FileKind::Wal] {
             let file = index_of(files, kind);
             let mut add = |what: &str, edit: &[u8]| {
                 let name = format!("{}-{base}-{what}", kind.extension());

@@ -385,7 +385,7 @@ fn a_missing_or_shortened_file_is_listed_and_the_rest_is_there() {
                 built.repair(&format!("{name} cut to {len}"), &files);
             }
         }
-        for kind in FileKind::ALL {
+        for kind in [FileKind::Manifest, FileKind::SsTable, FileKind::Wal] {
             let files = built.with(|files| files.retain(|name, _| name.kind != kind));
             let report = built.repair(&format!("without any {}", kind.extension()), &files);
             assert!(!report.is_whole(), "without any {}", kind.extension());
