@@ -335,7 +335,8 @@ impl Engine {
         let wal = log.wal.as_mut().ok_or(Error::Closed)?;
         let has_all = wal.has_room(len + DELETE_ROOM_LEN) && log.reserve.covers(table_len);
         let takes_all = batch.only_deletes() && wal.has_room(len);
-        if !has_all && !(takes_all && self.is_full()) {
+        let is_enough = has_all || takes_all && self.is_full();
+        if !is_enough {
             let covered = log.reserve.cover(self.storage.as_ref(), table_len);
             self.counters.reserve_bytes.store(log.reserve.len(), Ordering::Relaxed);
             let laid = match covered {
