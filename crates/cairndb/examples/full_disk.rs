@@ -106,7 +106,7 @@ fn check_reads(db: &Db, count: u64, is_there: impl Fn(u64) -> bool) -> Result<()
 /// Deletes nine keys in ten, and waits until puts go on by themselves.
 fn empty(db: &Db, count: u64) -> Result<()> {
     check_reads(db, count, |_| true)?;
-    let stays = |number: u64| number % 10 == 0;
+    let stays = |number: u64| number.is_multiple_of(10);
     for number in (0..count).filter(|number| !stays(*number)) {
         db.delete(key(number))?;
     }
