@@ -28,6 +28,7 @@ mod world;
 
 mod exhaustive;
 mod metamorphic;
+mod rot;
 mod parts;
 mod seeds;
 

@@ -2,6 +2,7 @@
 
 use crate::exhaustive;
 use crate::metamorphic;
+use crate::rot;
 use crate::script::{Config, Step, crash_script, script, script_of_bytes};
 use crate::shrink::shrink;
 use crate::states::Take;
@@ -68,6 +69,20 @@ pub const PARTS: &[Part] = &[
         unit: "traces",
         seeds: None,
         run: metamorphic::run,
+    },
+    Part {
+        name: "rot-bytes",
+        about: "a bit of every byte of databases of 64 KiB, flipped and looked for; a seed is 512 bytes",
+        unit: "bytes",
+        seeds: Some(rot::BYTES_SEEDS),
+        run: rot::bytes,
+    },
+    Part {
+        name: "rot-bits",
+        about: "every bit of databases of 128 KiB, flipped and looked for; a seed is 512 bytes",
+        unit: "bits",
+        seeds: Some(rot::BITS_SEEDS),
+        run: rot::bits,
     },
 ];
 
