@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use cairndb::storage::{Memory, Storage};
+use cairndb::storage::{Faulty, FileKind, Memory, Storage};
 use cairndb::{BackupMode, Db, Error, Options, verify};
 
 use crate::common::{contents, open};
@@ -102,4 +102,31 @@ fn directories_share_tables() {
         copy.compact().unwrap();
     }
     assert_eq!(contents(&options().open_read_only(dir.path().join("db")).unwrap()).len(), 800);
+}
+
+#[test]
+fn rot_was_copied_into_the_backup_without_a_word() {
+    // A backup was taken of a database with a flipped bit, told as good, and found to be damaged when it was needed.
+    let source = Faulty::default();
+    let db = open(&source, 1);
+    fill(&db, 0);
+    db.flush().unwrap();
+    db.close().unwrap();
+    drop(db);
+    let tables = || source.list("test").unwrap().into_iter().filter(|name| name.kind == FileKind::SsTable);
+    for table in tables() {
+        let len = source.read_file(table).unwrap().len() as u64;
+        for offset in [0, 100, len / 2, len - 180, len - 172, len - 12, len - 1] {
+            source.flip_bit(table, offset, 5);
+            let db = open(&source, 2 + offset);
+            match db.backup(&Memory::default(), BackupMode::Copy) {
+                Err(Error::Corrupt { file, .. }) => assert_eq!(file, table.to_string()),
+                other => panic!("{table} at {offset}: {other:?}"),
+            }
+            drop(db);
+            source.flip_bit(table, offset, 5);
+        }
+    }
+    let db = open(&source, 1000);
+    db.backup(&Memory::default(), BackupMode::Copy).unwrap();
 }
