@@ -27,6 +27,7 @@ mod judge;
 mod world;
 
 mod exhaustive;
+mod matrix;
 mod metamorphic;
 mod rot;
 mod parts;
@@ -35,6 +36,7 @@ mod seeds;
 mod app;
 
 pub use app::{Crashes, Told};
+pub use matrix::fault_matrix;
 pub use parts::{PARTS, Part, run_bytes};
 pub use seeds::{Done, Until, run_seeds};
 pub use tally::Tally;

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use cairndb_sim::{PARTS, Part, Until, run_seeds};
+use cairndb_sim::{PARTS, Part, Until, fault_matrix, run_seeds};
 use clap::Parser;
 
 /// Runs a database in a simulated world, where every crash can be had again.
@@ -16,6 +16,9 @@ struct Args {
     /// Run this seed alone, and print its trace
     #[arg(long, value_name = "N")]
     seed: Option<u64>,
+    /// Print docs/fault-matrix.md, from the databases of seed 0
+    #[arg(long)]
+    fault_matrix: bool,
     /// The first seed
     #[arg(long, value_name = "N", default_value_t = 0)]
     from: u64,
@@ -53,6 +56,9 @@ impl Args {
 
 fn main() -> ExitCode {
     let args = Args::parse();
+    if args.fault_matrix {
+        return print_fault_matrix();
+    }
     let (part, from) = (args.part, args.seed.unwrap_or(args.from));
     let done = match run_seeds(&part, from, args.until()) {
         Ok(done) => done,
@@ -79,4 +85,17 @@ fn main() -> ExitCode {
         done.took.as_secs_f64()
     );
     ExitCode::SUCCESS
+}
+
+fn print_fault_matrix() -> ExitCode {
+    match fault_matrix() {
+        Ok(page) => {
+            print!("{page}");
+            ExitCode::SUCCESS
+        }
+        Err(told) => {
+            eprintln!("{told}");
+            ExitCode::FAILURE
+        }
+    }
 }

@@ -112,6 +112,13 @@ impl Oracle {
         self.prefixes.as_ref().map_or_else(Vec::new, |prefixes| prefixes[self.kept_by_crash..].to_vec())
     }
 
+    /// The states that the commits since the open have made.
+    ///
+    /// Requires: [`Oracle::remember`], before the first commit.
+    pub(crate) fn prefixes(&self) -> &[Arc<Map>] {
+        self.prefixes.as_deref().unwrap_or_default()
+    }
+
     /// A write that was acknowledged.
     pub(crate) fn commit(&mut self, changes: Vec<Change>, durability: Durability) {
         if !changes.is_empty() {

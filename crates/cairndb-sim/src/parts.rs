@@ -1,6 +1,7 @@
 //! Parts: what the simulation can be asked to do, each from a number alone.
 
 use crate::exhaustive;
+use crate::matrix;
 use crate::metamorphic;
 use crate::rot;
 use crate::script::{Config, Step, crash_script, script, script_of_bytes};
@@ -69,6 +70,13 @@ pub const PARTS: &[Part] = &[
         unit: "traces",
         seeds: None,
         run: metamorphic::run,
+    },
+    Part {
+        name: "faults",
+        about: "every fault at every operation and every call of it, counted where the outcome changed",
+        unit: "faults",
+        seeds: None,
+        run: matrix::run,
     },
     Part {
         name: "rot-bytes",

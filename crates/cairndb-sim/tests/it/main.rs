@@ -1,5 +1,6 @@
 //! The simulation from outside.
 
 mod app;
+mod matrix;
 mod parts;
 mod rot;

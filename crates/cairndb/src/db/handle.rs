@@ -194,6 +194,9 @@ impl Db {
 
     /// Writes an openable copy of the database into `to`, which must be empty, while reads and writes go on. What is
     /// written after the call began may not be in it.
+    ///
+    /// Errors: `Corrupt`, with the file's name, if a table that is copied is damaged; `Invalid` if `to` is not empty;
+    /// `Locked`; `DiskFull`, `Io`. What was begun in `to` then is no database.
     pub fn backup(&self, to: &dyn Storage, how: BackupMode) -> Result<BackupReport> {
         self.engine().check_open()?;
         self.engine().backup(to, how)
