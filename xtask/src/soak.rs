@@ -64,6 +64,18 @@ const PARTS: &[Part] = &[
         command: "cargo run --release -q -p cairndb-sim -- world --from {from} --minutes {minutes}",
     },
     Part {
+        name: "faults",
+        about: "failed calls and spoiled files at every operation, each class at every call; by seed another database",
+        goal: Goal::Count(1_000_000),
+        command: "cargo run --release -q -p cairndb-sim -- faults --from {from} --minutes {minutes}",
+    },
+    Part {
+        name: "rot-bits",
+        about: "bits of a 128 KiB database of all file types flipped, one at a time, each found or harmless",
+        goal: Goal::Count(1_048_576),
+        command: "cargo run --release -q -p cairndb-sim -- rot-bits --from {from} --minutes {minutes}",
+    },
+    Part {
         name: "kill",
         about: "kill -9 of a process whose four threads write; no acknowledged write lost",
         goal: Goal::Count(2_000),

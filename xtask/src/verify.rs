@@ -21,6 +21,7 @@ const WASM_TARGET: &str = "wasm32-unknown-unknown";
 const SIMULATIONS: &[&str] = &[
     "-- crash --count 200000",
     "-- exhaustive-3 --seeds 1331",
+    "-- rot-bytes --seeds 168",
     "-- metamorphic --seeds 50",
     "-- world --seeds 24",
     "--example orders",
