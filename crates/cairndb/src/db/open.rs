@@ -185,6 +185,10 @@ struct Opening {
     id: u128,
     /// The manifest that is the truth so far; 0 for none.
     chosen: u64,
+    /// The oldest manifest that stands, which new files say they are born under. The chosen one may be in the page cache
+    /// alone, left there by an open that was killed or whose last sync failed: were its name lost, files born under it
+    /// would bear witness against the older one.
+    born_under: u64,
     last_manifest: u64,
     /// The last numbers of SSTables and WALs before this open made any.
     stood: (u64, u64),
@@ -255,6 +259,7 @@ impl Opening {
         };
         Opening {
             id: (options.ids)(),
+            born_under: listing.manifests.first().copied().unwrap_or(0).min(chosen),
             last_manifest: last(&listing.manifests, chosen),
             stood: (state.last_sstable, state.last_wal),
             next_seq: survey.next_seq,
@@ -324,7 +329,7 @@ impl Opening {
         let (number, file) = create_file(self.storage.as_ref(), FileKind::SsTable, last, "sstable.create")?;
         self.state.last_sstable = number;
         let base_seq = self.state.checkpoint.seq;
-        Ok(TableWriter::new(file, number, self.id, self.chosen, base_seq, self.options.compression))
+        Ok(TableWriter::new(file, number, self.id, self.born_under, base_seq, self.options.compression))
     }
 
     /// Writes and syncs the log of this incarnation, and tables of what is not to be left in older ones.
@@ -339,7 +344,7 @@ impl Opening {
         let storage = Arc::clone(&self.storage);
         let spare = SpareWal::create(storage.as_ref(), &mut self.state.last_wal, self.id, 0)?;
         let before = if self.report.created { Position::default() } else { self.survey.end };
-        let wal = Wal::begin(spare, self.chosen, before, self.next_seq)?;
+        let wal = Wal::begin(spare, self.born_under, before, self.next_seq)?;
         sync_file(wal.file().as_ref(), wal.name(), "open.sync_wal")?;
         if keeps_logs {
             // This one too: were it to go missing, the older ones would look like the end of all writing.

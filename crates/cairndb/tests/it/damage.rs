@@ -8,10 +8,10 @@
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
-use cairndb::storage::{Faulty, FileKind, FileName, Native, Storage};
+use cairndb::storage::{Fate, Fault, Faulty, FileKind, FileName, Native, Storage, Unsynced};
 use cairndb::{Batch, Compression, Db, Durability, Error, Options, verify};
 
 use crate::common;
@@ -513,4 +513,32 @@ fn a_second_opener_is_told_who_holds_the_lock() {
     assert_eq!(first.get("key").unwrap().unwrap(), "value");
     assert_eq!(second.get("key").unwrap().unwrap(), "value");
     assert!(matches!(Db::open(&path), Err(Error::Locked { .. })));
+}
+
+/// An open wrote its manifest and could not sync that manifest's name. The next open took it for the truth, as it stood
+/// there, and began a log under it. Then the power failed, which kept the log's name and lost the manifest's: the log bore
+/// witness of a manifest that was gone, and a database that had lost nothing was `Corrupt`.
+#[test]
+fn a_log_bore_witness_against_the_manifest_that_was_left() {
+    let disk = Faulty::default();
+    let db = common::open(&disk, 1);
+    db.put("k", "v").unwrap();
+    drop(db);
+    let open = |first_id| Db::open_with(Arc::new(disk.clone()), common::options(common::TINY, first_id));
+    disk.fail(Fault::nth(1, std::io::ErrorKind::Other).at("manifest.sync_names"));
+    assert!(matches!(open(100), Err(Error::Io { .. })));
+    let left = Arc::new(Mutex::new(None));
+    let place = Arc::clone(&left);
+    disk.observe(Some(Box::new(move |disk, site, _| {
+        if site == "open.sync_names" {
+            let mut without_manifests = |unsynced| match unsynced {
+                Unsynced::Created { file } if file.kind == FileKind::Manifest => Fate::Lose,
+                _ => Fate::Keep,
+            };
+            *place.lock().unwrap() = Some(disk.crashed_with(&mut without_manifests));
+        }
+    })));
+    drop(open(200).unwrap());
+    let left = left.lock().unwrap().take().expect("names are synced when the log stands");
+    assert_eq!(common::contents(&common::open(&left, 300)), [(b"k".to_vec(), b"v".to_vec())]);
 }
