@@ -134,8 +134,18 @@ impl Oracle {
     /// A write of which nothing is known.
     pub(crate) fn commit_perhaps(&mut self, changes: Vec<Change>) {
         if !changes.is_empty() {
-            self.note(changes);
+            let commit = self.note(changes);
+            if let Some(prefixes) = &mut self.prefixes {
+                let mut map = Map::clone(&self.map);
+                commit.apply(&mut map);
+                prefixes.push(Arc::new(map));
+            }
         }
+    }
+
+    /// What is left if the writes of which nothing is known were made, too.
+    pub(crate) fn perhaps(&self) -> Option<Arc<Map>> {
+        self.prefixes.as_ref().and_then(|prefixes| prefixes.last()).cloned()
     }
 
     fn note(&mut self, changes: Vec<Change>) -> Commit {

@@ -236,7 +236,19 @@ pub(crate) fn calm_script(seed: u64, count: usize) -> (Config, Vec<Step>) {
     (config, steps)
 }
 
-/// A script of operations that change something, one commit at a time, in a small database.
+/// In a script that is crashed at each call, one operation in so many is a call that will fail, or a kill.
+const FAILURE_ONE_IN: usize = 24;
+
+fn failure(dice: &mut Dice) -> Op {
+    use Operation::{Append, Create, Reserve, Sync, SyncNames};
+    if dice.one_in(4) {
+        return Op::Kill { then_crash: None };
+    }
+    let operation = dice.of(&[Sync, Sync, Sync, SyncNames, Append, Create, Reserve]);
+    Op::Fault { nth: 1 + dice.below(4) as u64, operation }
+}
+
+/// A script of operations that change something, one commit at a time, in a small database; now and then a call fails.
 pub(crate) fn crash_script(seed: u64, count: usize) -> (Config, Vec<Step>) {
     let (mut config, calm) = calm_script(seed, count * 4);
     config.memory_budget_bytes = 32 << 10;
@@ -253,6 +265,12 @@ pub(crate) fn crash_script(seed: u64, count: usize) -> (Config, Vec<Step>) {
                 ops.extend((0..count).map(written));
             }
             op => ops.push(op),
+        }
+    }
+    let mut dice = Dice::new(seed.wrapping_mul(0xd6e8_feb8_6659_fd93) ^ 0xca14);
+    for op in &mut ops {
+        if dice.one_in(FAILURE_ONE_IN) {
+            *op = failure(&mut dice);
         }
     }
     ops.truncate(count);

@@ -79,7 +79,7 @@ fn guarded<T>(steps: &[Step], work: impl FnOnce(&Cell<usize>) -> Result<T, Strin
         let number = at.get();
         let step = steps.iter().find(|step| step.number == number);
         let step = step.map_or("the beginning or the end".to_string(), Step::to_string);
-        format!("at {step}: {told}")
+        format!("at {step}:\n{told}")
     })
 }
 
@@ -158,6 +158,8 @@ impl World<'_> {
         self.number = step.number;
         let mut allowed = self.oracle.allowed();
         let done = self.step(&step.op);
+        // Before a failure is met with a crash: a write of which nothing is known may be there afterwards.
+        allowed.extend(self.oracle.perhaps());
         self.after(done).map_err(Trouble::told)?;
         let seq = self.db().stats().seq;
         let calls = self.disk.total_calls();
@@ -210,6 +212,13 @@ impl World<'_> {
                 "the next write is {}, not {}",
                 stats.seq + 1,
                 self.oracle.next_seq
+            );
+            // A memtable grows in doubling steps, which in the least of budgets weigh: a quarter is let through.
+            let memory_bytes = stats.memtable_bytes + stats.cache_bytes;
+            require!(
+                memory_bytes <= stats.memory_budget_bytes + stats.memory_budget_bytes / 4,
+                "{memory_bytes} bytes of memory are in use, of a budget of {}",
+                stats.memory_budget_bytes
             );
         }
         self.note_stats();
@@ -612,6 +621,9 @@ impl World<'_> {
     }
 
     fn close(&mut self, by_drop: bool, read_only: bool) -> Done {
+        if !self.disturbed {
+            self.knock(&self.disk, true)?;
+        }
         if !by_drop {
             let closed = self.db().close();
             if !(self.disturbed && matches!(closed, Err(Error::Io { .. }))) {
@@ -646,10 +658,7 @@ impl World<'_> {
             self.tally.add("crashes", 1);
             found = found.crash(seed);
         }
-        self.disk = found;
-        if let Some(watch) = &mut self.watch {
-            watch.go_on_with(&self.disk);
-        }
+        self.go_on_with(found);
         (self.disturbed, self.stopping) = (false, false);
         self.reopen(then_crash.is_some())
     }
@@ -662,7 +671,7 @@ impl World<'_> {
         self.let_go();
         (self.disturbed, self.stopping) = (false, false);
         self.look(&other, true)?;
-        self.disk = found;
+        self.go_on_with(found);
         if read_only {
             self.look(&self.disk, true)?;
         }
@@ -674,9 +683,16 @@ impl World<'_> {
                 Err(Error::Io { .. }) => self.tally.add("opens_stopped", 1),
                 Err(error) => return Err(error.into()),
             }
-            self.disk = self.disk.crash(seed + 1);
+            self.go_on_with(self.disk.crash(seed + 1));
         }
         self.reopen(true)
+    }
+
+    fn go_on_with(&mut self, disk: Faulty) {
+        self.disk = disk;
+        if let Some(watch) = &mut self.watch {
+            watch.go_on_with(&self.disk);
+        }
     }
 
     fn let_go(&mut self) {
@@ -686,6 +702,17 @@ impl World<'_> {
         self.snapshots = [const { None }; 3];
         self.scans = [const { None }; 2];
         self.db = None;
+    }
+
+    /// Tries to open a disk that is open already: a writer is alone, and readers let in nobody but readers.
+    fn knock(&self, disk: &Faulty, held_by_writer: bool) -> Done {
+        let writer = Db::open_with(Arc::new(disk.clone()), self.options());
+        require!(matches!(writer.err(), Some(Error::Locked { .. })), "a writer came in beside another");
+        match (Db::open_read_only_with(Arc::new(disk.clone()), self.options()), held_by_writer) {
+            (Err(Error::Locked { .. }), true) | (Ok(_), false) => Ok(()),
+            (Ok(_), true) => Err(Trouble::Wrong("a reader came in beside a writer".into())),
+            (Err(error), _) => Err(error.into()),
+        }
     }
 
     /// Opens a disk for reading and holds what is there against the oracle, which stays as it is.
@@ -698,6 +725,7 @@ impl World<'_> {
         let mut oracle = self.oracle.clone();
         oracle.recover(&found, power_lost).map_err(Trouble::Wrong)?;
         require!(matches!(db.put("k", "v"), Err(Error::ReadOnly)), "a read-only database takes writes");
+        self.knock(disk, false)?;
         drop(db);
         require!(disk.used_bytes() == used_bytes, "a read-only open changed the disk");
         Ok(())
@@ -713,7 +741,7 @@ impl World<'_> {
                 Ok(db) => break db,
                 Err(Error::Io { .. }) if self.stopping => {
                     self.tally.add("opens_stopped", 1);
-                    self.disk = self.disk.crash(self.number as u64);
+                    self.go_on_with(self.disk.crash(self.number as u64));
                     (self.disturbed, self.stopping) = (false, false);
                     return self.open(true, next_seq);
                 }
@@ -734,7 +762,7 @@ impl World<'_> {
                 // Only what was asked for; once more, when it is over.
                 if self.stopping {
                     drop(db);
-                    self.disk = self.disk.crash(self.number as u64);
+                    self.go_on_with(self.disk.crash(self.number as u64));
                     (self.disturbed, self.stopping) = (false, false);
                     return self.open(true, next_seq);
                 }
