@@ -1,9 +1,14 @@
 //! Sabotage: planted bugs, each of which a rig must catch: a rig that has caught nothing proves nothing.
 //!
-//! Each `crates/cairndb-sim/sabotage/NN-name.patch` begins with a few lines of `Word: text`: which promise it breaks,
-//! which public report it resembles, if any, and the rig that is to catch it. A patch is applied to a copy of the tree,
-//! the rig is built there and run, and it must fail. A patch that does not apply, does not compile, or is not caught in
-//! time fails the run; so does a rig that fails on the tree as it is.
+//! Each `crates/cairndb-sim/sabotage/NN-name.patch` begins with a few lines of `Word: text`:
+//! ```text
+//! Breaks: promise 2: a `Sync` write survives, and what was written to the log before it does not
+//! Like: <store> issue <number>, "<title>" (<address>)          where it is modelled on a public report
+//! Rig: sim crash --count 60000
+//! ```
+//! A patch is applied to a copy of the tree, the rig is built there and run, and it must fail and say why. A patch that
+//! does not apply, does not compile, or is not caught in time fails the run; so does a rig that fails on the tree as it
+//! is, and, when all are run, a promise that no patch breaks.
 //!
 //! # Why this way
 //! One scratch copy with one warm target directory: of the copy only what differs is written, so that a build after a
@@ -22,14 +27,44 @@ const PATCHES: &str = "crates/cairndb-sim/sabotage";
 /// How long a rig may look for a planted bug.
 const SEARCH_SECONDS: u64 = 300;
 
-/// The rigs, as commands; what a patch says behind the rig's name follows.
-const RIGS: &[(&str, &str)] = &[("sim", "cargo run -q --profile sabotage --locked -p cairndb-sim --")];
+/// The promises of ARCHITECTURE.md are numbered up to this.
+const PROMISE_COUNT: u8 = 12;
+
+/// Of what a rig says this much is shown, in characters.
+const FINDING_LEN: usize = 200;
+
+/// Something that looks for bugs of any kind: no test that was written for one of the patches.
+struct Rig {
+    name: &'static str,
+    build: &'static str,
+    /// What a patch says behind the rig's name follows.
+    run: &'static str,
+}
+
+const RIGS: &[Rig] = &[
+    Rig {
+        name: "sim",
+        build: "cargo build -q --profile sabotage --locked -p cairndb-sim",
+        run: "cargo run -q --profile sabotage --locked -p cairndb-sim --",
+    },
+    // The kept corpora, and numbers put at every place of a database, with the right checksums over them.
+    Rig {
+        name: "hostile",
+        build: "cargo test -q --profile sabotage --locked -p cairndb --test it --no-run",
+        run: "cargo test -q --profile sabotage --locked -p cairndb --test it -- --include-ignored --exact",
+    },
+];
 
 struct Patch {
     name: String,
     path: PathBuf,
     breaks: String,
+    promise: u8,
+    /// The public report that it is modelled on.
+    like: Option<String>,
     rig: String,
+    /// The files that it changes.
+    files: Vec<String>,
 }
 
 impl Patch {
@@ -42,15 +77,23 @@ impl Patch {
                 .take_while(|line| !line.starts_with("diff "))
                 .find_map(|line| line.strip_prefix(word));
             line.map(|rest| rest.trim().to_string())
-                .ok_or_else(|| format!("{name}: has no line `{word} ...`"))
         };
-        let (breaks, rig) = (says("Breaks:")?, says("Rig:")?);
-        Ok(Patch { name, path, breaks, rig })
+        let missing = |word: &str| format!("{name}: has no line `{word} ...`");
+        let breaks = says("Breaks:").ok_or_else(|| missing("Breaks: promise N:"))?;
+        let rig = says("Rig:").ok_or_else(|| missing("Rig:"))?;
+        let number = breaks.strip_prefix("promise ").and_then(|rest| rest.split_once(':'));
+        let promise = number.and_then(|(number, _)| number.parse().ok());
+        let promise = promise.ok_or_else(|| missing("Breaks: promise N:"))?;
+        let like = says("Like:");
+        let files = text.lines().filter_map(|line| line.strip_prefix("+++ b/")).map(str::to_string).collect();
+        Ok(Patch { name, path, breaks, promise, like, rig, files })
     }
 }
 
 /// Runs the planted bugs that the arguments name, one that `--draw SEED` picks, or all; true if all were caught.
 pub(crate) fn sabotage(root: &Path, arguments: &[&str]) -> bool {
+    // Git takes no other path for the end of its search for a repository.
+    let root = &root.canonicalize().expect("the workspace is there");
     let patches = match read_patches(root) {
         Ok(patches) => patches,
         Err(told) => {
@@ -85,12 +128,21 @@ pub(crate) fn sabotage(root: &Path, arguments: &[&str]) -> bool {
             Err(told) => println!("MISSED   {:<44}{told}\n         it breaks: {}", patch.name, patch.breaks),
         }
     }
+    let is_whole = wanted.len() == total;
+    let unbroken: Vec<u8> = (1..=PROMISE_COUNT)
+        .filter(|number| is_whole && patches.iter().all(|patch| patch.promise != *number))
+        .collect();
+    for number in &unbroken {
+        println!("MISSING  promise {number}: no patch breaks it");
+    }
+    let modelled = wanted.iter().filter(|patch| patch.like.is_some()).count();
+    println!("{modelled} of {} are modelled on public reports", wanted.len());
     println!(
         r#"{{"part":"sabotage","unit":"caught","count":{caught},"of":{total},"seconds":{:.1},"failures":{}}}"#,
         begun.elapsed().as_secs_f64(),
         wanted.len() - caught
     );
-    caught == wanted.len()
+    caught == wanted.len() && unbroken.is_empty()
 }
 
 fn read_patches(root: &Path) -> Result<Vec<Patch>, String> {
@@ -135,6 +187,10 @@ fn try_patch(root: &Path, scratch: &Path, patch: &Patch) -> Result<String, Strin
     if !applied.status.success() {
         return Err(format!("does not apply: {}", String::from_utf8_lossy(&applied.stderr).trim()));
     }
+    let is_changed = |name: &String| fs::read(root.join(name)).ok() != fs::read(scratch.join(name)).ok();
+    if patch.files.is_empty() || !patch.files.iter().all(is_changed) {
+        return Err("does not apply: nothing was changed".into());
+    }
     let ran = run_rig(scratch, &patch.rig)?;
     match ran.passed {
         true => Err(format!("`{}` passes, in {:.1} s", patch.rig, ran.took.as_secs_f64())),
@@ -152,18 +208,16 @@ struct Ran {
 /// Builds a rig, which must work, and runs it.
 fn run_rig(scratch: &Path, rig: &str) -> Result<Ran, String> {
     let (name, rest) = rig.split_once(' ').unwrap_or((rig, ""));
-    let command = RIGS.iter().find(|(known, _)| *known == name).map(|(_, command)| *command);
-    let command = command.ok_or_else(|| format!("no rig is called {name}"))?;
-    let build = command.replacen("cargo run", "cargo build", 1);
-    let build = build.trim_end_matches(" --").to_string();
-    let built = start(scratch, &build)?.wait_with_output().map_err(|error| error.to_string())?;
+    let known = RIGS.iter().find(|known| known.name == name);
+    let Rig { build, run, .. } = known.ok_or_else(|| format!("no rig is called {name}"))?;
+    let built = command_of(scratch, build).output().map_err(|error| format!("{build}: {error}"))?;
     if !built.status.success() {
         return Err(format!("does not compile:\n{}", String::from_utf8_lossy(&built.stderr)));
     }
     let (begun, limit) = (Instant::now(), Duration::from_secs(SEARCH_SECONDS));
     let log = scratch.with_file_name("rig.log");
     let file = fs::File::create(&log).map_err(|error| error.to_string())?;
-    let mut child = command_of(scratch, &format!("{command} {rest}"))
+    let mut child = command_of(scratch, &format!("{run} {rest}"))
         .stdout(file.try_clone().map_err(|error| error.to_string())?)
         .stderr(file)
         .spawn()
@@ -171,7 +225,9 @@ fn run_rig(scratch: &Path, rig: &str) -> Result<Ran, String> {
     loop {
         if let Some(status) = child.try_wait().map_err(|error| error.to_string())? {
             let told = fs::read_to_string(&log).unwrap_or_default();
-            return Ok(Ran { passed: status.success(), took: begun.elapsed(), told: first_finding(&told) });
+            let told =
+                first_finding(&told).ok_or_else(|| format!("`{rig}`: {status}, and it said nothing"))?;
+            return Ok(Ran { passed: status.success(), took: begun.elapsed(), told });
         }
         if begun.elapsed() > limit {
             // An engine that hangs is wrong too, but then the rig should say so itself.
@@ -182,10 +238,13 @@ fn run_rig(scratch: &Path, rig: &str) -> Result<Ran, String> {
     }
 }
 
-fn first_finding(told: &str) -> String {
-    let wanted = ["O1", "O2", "O3", "O4", "O5", "O6", "O7", "O8", "panic", "expected", "differs", "wrong"];
-    let line = told.lines().find(|line| wanted.iter().any(|word| line.contains(word)));
-    line.or(told.lines().next()).unwrap_or("it says nothing").trim().chars().take(160).collect()
+/// What the rig found first: what the simulator says below the step, or the first line that calls something wrong.
+fn first_finding(told: &str) -> Option<String> {
+    let wanted = ["panicked", "FAILED", "expected", "differs", "wrong", "lost"];
+    let below_a_step = told.lines().skip_while(|line| !line.starts_with("at ")).nth(1);
+    let wrong = || told.lines().find(|line| wanted.iter().any(|word| line.contains(word)));
+    let line = below_a_step.or_else(wrong).or_else(|| told.lines().find(|line| !line.is_empty()))?;
+    Some(line.trim().chars().take(FINDING_LEN).collect())
 }
 
 fn command_of(directory: &Path, text: &str) -> Command {
@@ -196,17 +255,13 @@ fn command_of(directory: &Path, text: &str) -> Command {
     command
 }
 
-fn start(directory: &Path, text: &str) -> Result<std::process::Child, String> {
-    let mut command = command_of(directory, text);
-    command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().map_err(|error| format!("{text}: {error}"))
-}
-
 /// Makes the copy hold what the tree holds; writes what differs and nothing else.
 fn copy_tree(root: &Path, scratch: &Path) -> Result<(), String> {
     let mut git = Command::new("git");
     git.args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"]).current_dir(root);
     let listed = read_output(git).ok_or("not a git checkout, or no git")?;
     let names: BTreeSet<&str> = listed.split('\0').filter(|name| !name.is_empty()).collect();
+    remove_others(scratch, scratch, &names)?;
     for name in &names {
         let Ok(wanted) = fs::read(root.join(name)) else { continue };
         let place = scratch.join(name);
@@ -217,6 +272,20 @@ fn copy_tree(root: &Path, scratch: &Path) -> Result<(), String> {
         fs::create_dir_all(parent)
             .and_then(|()| fs::write(&place, wanted))
             .map_err(|error| format!("{name}: {error}"))?;
+    }
+    Ok(())
+}
+
+/// Removes from the copy what the tree does not hold: files that a patch has added, or that are gone.
+fn remove_others(scratch: &Path, directory: &Path, names: &BTreeSet<&str>) -> Result<(), String> {
+    let Ok(listed) = fs::read_dir(directory) else { return Ok(()) };
+    for path in listed.flatten().map(|entry| entry.path()) {
+        let name = path.strip_prefix(scratch).unwrap_or(&path).to_string_lossy().into_owned();
+        if path.is_dir() {
+            remove_others(scratch, &path, names)?;
+        } else if !names.contains(name.as_str()) {
+            fs::remove_file(&path).map_err(|error| format!("{name}: {error}"))?;
+        }
     }
     Ok(())
 }
