@@ -85,35 +85,55 @@ fn place_error(error: io::Error) -> Error {
     }
 }
 
-/// Starts the thread that makes steps of maintenance while there are any, and looks for idleness now and then.
+/// Starts the thread that attends to maintenance.
 fn attend(db: &Db) -> Result<()> {
+    attend_on(db, |work| {
+        let thread = thread::Builder::new()
+            .name("cairndb".into())
+            .spawn(work)
+            .map_err(|e| Error::io("starting the maintenance thread", e))?;
+        // If it panicked, `Watch` has said so already.
+        Ok(Box::new(move || drop(thread.join())))
+    })
+}
+
+/// What runs on a thread, or waits until it has ended.
+type Work = Box<dyn FnOnce() + Send>;
+
+/// Has `start` start a thread that makes steps of maintenance while there are any, and looks for idleness now and then.
+/// What it returns waits for the thread's end.
+fn attend_on(db: &Db, start: impl FnOnce(Work) -> Result<Work>) -> Result<()> {
     let engine = Arc::clone(db.engine());
     engine.progress.set_attended(true);
     let ending = Arc::new(AtomicBool::new(false));
     let (its_engine, its_ending) = (Arc::clone(&engine), Arc::clone(&ending));
-    let thread = thread::Builder::new()
-        .name("cairndb".into())
-        .spawn(move || {
-            let watch = Watch(&its_engine);
-            let mut looks_idle = false;
-            while !its_ending.load(Ordering::Acquire) && !its_engine.is_closed() {
-                let step = if looks_idle { its_engine.maintain() } else { its_engine.maintain_due() };
-                // An error is shown to writers that wait and in the statistics; here it only means: later.
-                if !matches!(step, Ok(true)) {
-                    looks_idle = !its_engine.progress.wait_until_wanted(LOOK_MS);
-                }
+    let join = start(Box::new(move || {
+        let watch = Watch(&its_engine);
+        let mut looks_idle = false;
+        while !its_ending.load(Ordering::Acquire) && !its_engine.is_closed() {
+            let step = if looks_idle { its_engine.maintain() } else { its_engine.maintain_due() };
+            // An error is shown to writers that wait and in the statistics; here it only means: later.
+            if !matches!(step, Ok(true)) {
+                looks_idle = !its_engine.progress.wait_until_wanted(LOOK_MS);
             }
-            drop(watch);
-        })
-        .map_err(|e| Error::io("starting the maintenance thread", e))?;
+        }
+        drop(watch);
+    }))?;
     db.before_close(Box::new(move || {
         ending.store(true, Ordering::Release);
         engine.progress.set_attended(false);
         engine.progress.want();
-        // If it panicked, `Watch` has said so already.
-        drop(thread.join());
+        join();
     }));
     Ok(())
+}
+
+#[cfg(shuttle)]
+impl Db {
+    /// Has a thread of the schedule checker attend to maintenance, as [`Options::open`] has one of the system's.
+    pub fn attend_on(&self, start: impl FnOnce(Work) -> Result<Work>) -> Result<()> {
+        attend_on(self, start)
+    }
 }
 
 /// If the thread ends by a panic, nobody must wait for it for ever, and nothing more may be written.

@@ -225,7 +225,13 @@ impl Engine {
 
     /// Commits the leader's own request and everyone's who waits, and hands the lead on.
     fn lead(&self, own: &Request) -> Result<Outcome> {
-        let mut group = Group { engine: self, followers: Vec::new() };
+        let mut group = Group { engine: self, followers: Vec::new(), panics: true };
+        let result = self.commit_group(own, &mut group);
+        group.panics = false;
+        result
+    }
+
+    fn commit_group(&self, own: &Request, group: &mut Group<'_>) -> Result<Outcome> {
         self.wait_for_memory()?;
         group.followers = self.take_followers(own.batch.encoded_len());
         let requests: Vec<&Request> = std::iter::once(own)
@@ -493,14 +499,19 @@ struct Group<'a> {
     engine: &'a Engine,
     /// Those of the group who have not been told yet how it went.
     followers: Vec<Arc<Waiter>>,
+    /// Unless the leader has come to its end.
+    panics: bool,
 }
 
 impl Drop for Group<'_> {
     fn drop(&mut self) {
-        // Followers are left only if the leader panicked: nobody else would ever wake them.
-        for waiter in self.followers.drain(..) {
-            let bug = Error::invalid("the writer that led the group panicked; this is a bug in the engine");
-            waiter.tell(Err(Error::Stopped { cause: Arc::new(bug) }));
+        if self.panics {
+            // What the log and the memtable hold of this group is not known, and nobody else would wake the followers.
+            let bug = Error::invalid("the writer that led a group panicked; this is a bug in the engine");
+            let cause = Arc::new(self.engine.stop(bug));
+            for waiter in self.followers.drain(..) {
+                waiter.tell(Err(Error::Stopped { cause: Arc::clone(&cause) }));
+            }
         }
         let mut queue = self.engine.queue.lock();
         match queue.waiting.pop_front() {
