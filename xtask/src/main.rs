@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 mod sabotage;
+mod schedules;
 mod soak;
 mod tidy;
 mod verify;
@@ -33,12 +34,17 @@ cargo xtask <command>
              strace     tests/rigs/strace.sh: the kernel refuses calls, a sample of 400 (needs strace)
              docs       cargo doc, warnings are errors
              tidy       see below
+             schedules  5000 schedules of the engine's threads, drawn and judged (see below)
+             miri       the engine's unit tests under Miri (needs nightly with miri and rust-src)
              wasm       cairndb and cairndb-storage, checked for wasm32-unknown-unknown
              deny       licences and sources of dependencies (needs cargo-deny)
              unchanged  git status says the same as before
            A missing tool is named and its check skipped. Exit code 1 if a check failed; with CI=true in the
            environment also if one was skipped.
   fix      cargo clippy --fix, then cargo fmt
+  schedules [options]
+           run the engine under drawn schedules of its threads; --help lists the options
+  miri     run the engine's unit tests under Miri
   tidy     read the sources as text: rooms, bans, plates, constants, links, words, ignored tests
   soak     --part P --minutes M: run a rig for long, and write down how it went in docs/soak.log
   sabotage [NN...] [--draw SEED]: plant bugs, all of them or those named, and show that a rig catches each
@@ -50,6 +56,8 @@ fn main() -> ExitCode {
     let succeeded = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["verify"] => verify::verify(&root),
         ["fix"] => verify::fix(&root),
+        ["schedules", ..] => schedules::schedules(&root, &arguments[1..]),
+        ["miri"] => schedules::miri(&root),
         ["tidy"] => tidy::tidy(&root),
         ["soak", ref rest @ ..] => soak::soak(&root, rest),
         ["sabotage", ref rest @ ..] => sabotage::sabotage(&root, rest),

@@ -13,7 +13,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::{sabotage, tidy};
+use crate::{sabotage, schedules, tidy};
 
 const WASM_TARGET: &str = "wasm32-unknown-unknown";
 
@@ -78,6 +78,11 @@ pub(crate) fn verify(root: &Path) -> bool {
         run(docs)
     });
     report.step("tidy", || Outcome::of(tidy::tidy(root)));
+    report.build_step("schedules", || Outcome::of(schedules::schedules(root, &[])));
+    report.build_step("miri", || match schedules::has_miri(root) {
+        true => Outcome::of(schedules::miri(root)),
+        false => Outcome::Skipped("nightly with miri and rust-src is not installed".into()),
+    });
     report.build_step("wasm", || check_wasm(root));
     report.step("deny", || match has_cargo_tool(root, "deny") {
         true => run(cargo("deny --locked check licenses bans sources")),
