@@ -1,8 +1,9 @@
 //! Snapshots: moments that stay what they were, until they are let go.
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
 
-use cairndb::{Durability, Reader};
+use cairndb::{Batch, Durability, Reader};
 
 use crate::scheduler::Dice;
 use crate::world::{ROOMY, World};
@@ -30,25 +31,80 @@ fn read(reader: &Reader, by_scan: bool) -> Moment {
     moment
 }
 
+/// What the one writer has done, with its sequence numbers, and what snapshots found.
+#[derive(Clone, Default)]
+struct Notes(Arc<Mutex<(Vec<(u64, Change)>, Vec<(u64, Moment)>)>>);
+
+/// What one write does to which key.
+#[derive(Clone, Copy)]
+enum Change {
+    Put(&'static str, u64),
+    Delete(&'static str),
+    /// Of all keys but the first.
+    DeleteRange,
+}
+
+impl Notes {
+    fn write(&self, world: &World, change: Change) {
+        let mut batch = Batch::new();
+        match change {
+            Change::Put(key, value) => batch.put(key, value.to_string()),
+            Change::Delete(key) => batch.delete(key),
+            Change::DeleteRange => batch.delete_range("k1".."k9"),
+        };
+        batch.durability(Durability::Os);
+        let seq = world.db.write(batch).unwrap();
+        self.0.lock().unwrap().0.push((seq, change));
+    }
+
+    fn found(&self, seq: u64, moment: Moment) {
+        self.0.lock().unwrap().1.push((seq, moment));
+    }
+
+    /// Every snapshot must have found what all writes up to its number leave.
+    fn judge(&self) {
+        let notes = self.0.lock().unwrap();
+        for (held, found) in &notes.1 {
+            let mut moment = Moment::new();
+            for (seq, change) in notes.0.iter().filter(|(seq, _)| seq <= held) {
+                match change {
+                    Change::Put(key, value) => {
+                        moment.insert((*key).into(), (value.to_string().into_bytes(), *seq));
+                    }
+                    Change::Delete(key) => {
+                        moment.remove(key.as_bytes());
+                    }
+                    Change::DeleteRange => moment.retain(|key, _| key.as_slice() < b"k1"),
+                }
+            }
+            assert_eq!(*found, moment, "a snapshot at {held} has not found its moment");
+        }
+    }
+}
+
 /// A writer that puts, deletes and deletes ranges, a thread that compacts, and two that hold snapshots, of which a clone of
 /// the reader may outlive the snapshot. When all are gone, what only they saw goes too.
 pub(super) fn kept() {
     let world = World::new(ROOMY);
-    let os = world.db.with_durability(Durability::Os);
+    let (notes, mut dice) = (Notes::default(), World::dice(50));
     for key in KEYS {
-        os.put(key, "first").unwrap();
+        notes.write(&world, Change::Put(key, 100));
     }
-    world.db.flush().unwrap();
+    if dice.one_in(2) {
+        world.db.flush().unwrap();
+    }
+    let writing = notes.clone();
     let mut threads = vec![
-        world.spawn(|world| {
-            let (mut dice, os) = (World::dice(1), world.db.with_durability(Durability::Os));
+        world.spawn(move |world| {
+            let mut dice = World::dice(1);
             for round in 0..4_u64 {
                 let key = dice.pick(&KEYS);
-                match dice.below(4) {
-                    0 => os.delete(key).unwrap(),
-                    1 => os.delete_range("k1".."k9").unwrap(),
-                    _ => os.put(key, round.to_string()).unwrap(),
-                }
+                let change = match dice.below(4) {
+                    0 => Change::Delete(key),
+                    1 => Change::DeleteRange,
+                    _ => Change::Put(key, round),
+                };
+                writing.write(world, change);
             }
         }),
         world.spawn(|world| {
@@ -58,16 +114,18 @@ pub(super) fn kept() {
         }),
     ];
     threads.extend((2..4).map(|holder| {
+        let notes = notes.clone();
         world.spawn(move |world| {
             let mut dice = World::dice(holder);
             for _ in 0..2 {
-                hold(world, &mut dice);
+                hold(world, &notes, &mut dice);
             }
         })
     }));
     for thread in threads {
         thread.join().unwrap();
     }
+    notes.judge();
     world.db.compact().unwrap();
     let stats = world.db.stats();
     let entries: u64 = stats.levels.iter().map(|level| level.entries + level.deletes).sum();
@@ -77,10 +135,10 @@ pub(super) fn kept() {
     world.judge();
 }
 
-fn hold(world: &World, dice: &mut Dice) {
+fn hold(world: &World, notes: &Notes, dice: &mut Dice) {
     let snapshot = world.db.snapshot().unwrap();
     let first = read(&snapshot, dice.one_in(2));
-    assert!(first.values().all(|(_, seq)| *seq <= snapshot.seq()));
+    notes.found(snapshot.seq(), first.clone());
     let reader = Reader::clone(&snapshot);
     for _ in 0..2 {
         shuttle::thread::yield_now();
