@@ -158,7 +158,7 @@ mod tests {
     fn every_flipped_bit_is_noticed() {
         let whole = header().encode();
         assert_eq!(Header::decode(&whole, header().name).unwrap(), header());
-        for bit in 0..whole.len() * 8 {
+        for bit in (0..whole.len() * 8).step_by(if cfg!(miri) { 13 } else { 1 }) {
             let mut bytes = whole.clone();
             bytes[bit / 8] ^= 1 << (bit % 8);
             assert!(Header::decode(&bytes, header().name).is_err(), "bit {bit}");

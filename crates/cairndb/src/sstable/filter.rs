@@ -89,7 +89,7 @@ mod tests {
 
     #[test]
     fn all_keys_are_found_and_few_others() {
-        let count = if cfg!(miri) { 100_u32 } else { 20_000 };
+        let count = if cfg!(miri) { 400_u32 } else { 20_000 };
         let hashes: Vec<u64> = (0..count).map(|key| hash_key(&key.to_le_bytes())).collect();
         let filter = Filter::new(Filter::build(&hashes)).unwrap();
         assert!(hashes.iter().all(|hash| filter.may_contain(*hash)));
