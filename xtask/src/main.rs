@@ -34,7 +34,7 @@ cargo xtask <command>
              strace     tests/rigs/strace.sh: the kernel refuses calls, a sample of 400 (needs strace)
              docs       cargo doc, warnings are errors
              tidy       see below
-             schedules  5000 schedules of the engine's threads, drawn and judged (see below)
+             schedules  20,000 schedules of the engine's threads, drawn and judged (see below)
              miri       the engine's unit tests under Miri (needs nightly with miri and rust-src)
              wasm       cairndb and cairndb-storage, checked for wasm32-unknown-unknown
              deny       licences and sources of dependencies (needs cargo-deny)

@@ -20,7 +20,7 @@ use crate::scheduler::{Seeded, Seeds, seed};
 const HELP: &str = "\
 cargo xtask schedules [options]
 
-  --schedules N     how many to run (else CAIRN_SCHEDULES in the environment, else 5000)
+  --schedules N     how many to run (else CAIRN_SCHEDULES in the environment, else 20000)
   --minutes M       as many as there is time for, instead
   --first N         the first seed (0)
   --seed N          this seed alone: repeats what a failure has named
@@ -124,7 +124,8 @@ impl Plan {
                 _ => return None,
             }
         }
-        let counted = || env::var("CAIRN_SCHEDULES").ok().and_then(|text| text.parse().ok()).unwrap_or(5000);
+        let counted =
+            || env::var("CAIRN_SCHEDULES").ok().and_then(|text| text.parse().ok()).unwrap_or(20_000);
         let end = if until.is_some() { u64::MAX } else { first + count.unwrap_or_else(counted) };
         Some(Plan { first, end, until, scenario, jobs })
     }

@@ -1,9 +1,10 @@
 //! Scheduler: draws a schedule from a seed, and the same one again.
 //!
 //! One seed is one schedule, and one number is all it takes to repeat it. Four ways of drawing find different mistakes:
-//! a fair coin at every point; runs of one thread with a switch now and then; and priorities that change at a few
-//! points, which finds what takes few switches at the right places (Burckhardt et al., "A Randomized Scheduler with
-//! Probabilistic Guarantees of Finding Bugs", 2010), twice as often as each of the others.
+//! a fair coin at every point; runs of one thread with a switch now and then; priorities that change at a few points
+//! (Burckhardt et al., "A Randomized Scheduler with Probabilistic Guarantees of Finding Bugs", 2010); and pauses, in
+//! which a thread is held between two of its steps while the others get far. The last finds what the first three seldom
+//! do: a number that was read, and is old by the time it is used.
 //!
 //! # Why this way
 //! Shuttle has schedulers of its own; theirs carry what they learnt from one schedule to the next, so that a failure
@@ -71,6 +72,33 @@ enum Policy {
     Runs(u64),
     /// The thread of the highest priority; at the listed points the one that runs drops below all others.
     Priorities { by_task: Vec<u64>, drops: Vec<usize>, lowest: u64 },
+    /// Each thread pauses after some points of its own, and goes on when nobody else can.
+    Pauses(Vec<Pace>),
+}
+
+/// How far a thread goes before it pauses.
+struct Pace {
+    /// The most points from one pause to the next.
+    stride: u64,
+    left: u64,
+    paused: bool,
+}
+
+impl Pace {
+    fn draw(dice: &mut Dice) -> Pace {
+        let stride = 8 << dice.below(9);
+        Pace { stride, left: 1 + dice.below(stride), paused: false }
+    }
+
+    /// One point on; `true` if the thread pauses here.
+    fn step(&mut self, dice: &mut Dice) -> bool {
+        self.left -= 1;
+        if self.left == 0 {
+            self.left = 1 + dice.below(self.stride);
+            self.paused = true;
+        }
+        self.paused
+    }
 }
 
 impl Seeded {
@@ -81,14 +109,15 @@ impl Seeded {
 
 impl Policy {
     fn draw(dice: &mut Dice) -> Policy {
-        match dice.below(4) {
+        match dice.below(6) {
             0 => Policy::Fair,
             1 => Policy::Runs(4 << dice.below(6)),
-            _ => {
-                let (count, within) = (1 + dice.below(4), 32 << dice.below(8));
+            2..4 => {
+                let (count, within) = (dice.pick(&[1, 2, 3, 4, 8, 16]), 32 << dice.below(8));
                 let drops = (0..count).map(|_| 1 + dice.below(within) as usize).collect();
                 Policy::Priorities { by_task: Vec::new(), drops, lowest: u64::MAX / 2 }
             }
+            _ => Policy::Pauses(Vec::new()),
         }
     }
 }
@@ -128,6 +157,27 @@ impl Scheduler for Seeded {
                     by_task[usize::from(current)] = *lowest;
                 }
                 runnable.iter().map(|task| task.id()).max_by_key(|task| by_task[usize::from(*task)])
+            }
+            Policy::Pauses(paces) => {
+                let last = runnable.iter().map(|task| usize::from(task.id())).max().unwrap_or(0);
+                while paces.len() <= last {
+                    paces.push(Pace::draw(dice));
+                }
+                let goes_on = current.filter(|current| !paces[usize::from(*current)].step(dice) && !yields);
+                if goes_on.is_some() && !dice.one_in(32) {
+                    return goes_on;
+                }
+                let awake: Vec<TaskId> = runnable
+                    .iter()
+                    .map(|task| task.id())
+                    .filter(|task| !paces[usize::from(*task)].paused)
+                    .collect();
+                if !awake.is_empty() {
+                    return Some(dice.pick(&awake));
+                }
+                let next = any(dice);
+                paces[usize::from(next)].paused = false;
+                Some(next)
             }
         }
     }

@@ -117,7 +117,9 @@ pub(super) fn kept() {
         let notes = notes.clone();
         world.spawn(move |world| {
             let mut dice = World::dice(holder);
-            for _ in 0..2 {
+            for _ in 0..3 {
+                glance(world, &notes);
+                glance(world, &notes);
                 hold(world, &notes, &mut dice);
             }
         })
@@ -133,6 +135,12 @@ pub(super) fn kept() {
     assert_eq!(entries, live, "after compaction tables hold what nobody can see: {stats}");
     assert_eq!(stats.snapshots, 0);
     world.judge();
+}
+
+/// A snapshot that goes as soon as it has been read.
+fn glance(world: &World, notes: &Notes) {
+    let snapshot = world.db.snapshot().unwrap();
+    notes.found(snapshot.seq(), read(&snapshot, false));
 }
 
 fn hold(world: &World, notes: &Notes, dice: &mut Dice) {

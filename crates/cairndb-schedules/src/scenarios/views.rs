@@ -75,14 +75,15 @@ pub(super) fn while_flushed() {
     for number in 1..=1 + dice.below(3) {
         acknowledged.write(&world, number, LONG);
     }
-    let (first, last) = (acknowledged.number() + 1, acknowledged.number() + 8);
+    let (first, last) = (acknowledged.number() + 1, acknowledged.number() + 14);
     let (writing, flushing) = (acknowledged.clone(), acknowledged.clone());
     let mut threads = vec![
         world.spawn(move |world| (first..=last).for_each(|number| writing.write(world, number, LONG))),
         world.spawn(move |world| {
             while flushing.number() < last {
-                world.db.maintain().unwrap();
-                shuttle::thread::yield_now();
+                if !world.db.maintain().unwrap() {
+                    shuttle::thread::yield_now();
+                }
             }
         }),
     ];
@@ -90,7 +91,7 @@ pub(super) fn while_flushed() {
         let acknowledged = acknowledged.clone();
         world.spawn(move |world| {
             let mut dice = World::dice(reader);
-            (0..6).for_each(|_| acknowledged.read(world, dice.below(4)));
+            (0..12).for_each(|_| acknowledged.read(world, dice.below(4)));
         })
     }));
     for thread in threads {
@@ -122,7 +123,7 @@ pub(super) fn while_compacted() {
         let acknowledged = acknowledged.clone();
         world.spawn(move |world| {
             let mut dice = World::dice(reader);
-            (0..4).for_each(|_| acknowledged.read(world, dice.below(4)));
+            (0..10).for_each(|_| acknowledged.read(world, dice.below(4)));
         })
     }));
     for thread in threads {

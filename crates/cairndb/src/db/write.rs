@@ -406,10 +406,11 @@ impl Engine {
         let mut waited_in_vain = false;
         loop {
             self.check_not_stopped()?;
-            let (active_len, runs) = {
+            let (memtable, runs) = {
                 let current = self.current.read();
-                (current.active.memtable.memory_len(), current.version.levels[0].len())
+                (Arc::clone(&current.active.memtable), current.version.levels[0].len())
             };
+            let active_len = memtable.memory_len();
             if active_len >= full_len && self.try_freeze(&mut self.log.lock())? {
                 self.progress.want();
                 continue;
@@ -428,12 +429,17 @@ impl Engine {
                 }
                 return Ok(());
             }
-            // Once is no proof: somebody else may just have done what there was to do.
             let stepped = self.wait_for_maintenance()?;
-            if !stepped && waited_in_vain {
+            // Once is no proof, and nor is a step that was not there to make because somebody else had just made it.
+            let is_as_it_was = {
+                let current = self.current.read();
+                Arc::ptr_eq(&memtable, &current.active.memtable) && current.version.levels[0].len() == runs
+            };
+            let in_vain = !stepped && is_as_it_was;
+            if in_vain && waited_in_vain {
                 return Err(Error::Busy { what: "maintenance has to free memory first".into() });
             }
-            waited_in_vain = !stepped;
+            waited_in_vain = in_vain;
         }
     }
 
