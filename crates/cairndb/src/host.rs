@@ -141,9 +141,10 @@ struct Watch<'a>(&'a Engine);
 
 impl Drop for Watch<'_> {
     fn drop(&mut self) {
-        self.0.progress.set_attended(false);
+        // First the stop: a writer that is told that nobody attends would make steps itself, out of what the panic left.
         if thread::panicking() {
             self.0.stop(Error::invalid("the maintenance thread panicked; this is a bug in the engine"));
         }
+        self.0.progress.set_attended(false);
     }
 }

@@ -463,14 +463,13 @@ impl Engine {
         stepped.map_err(|error| self.not_written(error))
     }
 
-    /// What a writer is told whose wait for maintenance ended so: nothing of its write was done, and the step will be tried
-    /// again.
+    /// What a writer is told whose wait for maintenance ended so: nothing of its write was done, and writing has stopped or
+    /// the step will be tried again.
     fn not_written(&self, error: Error) -> Error {
-        match error {
-            Error::Io { .. } if !self.health.stopped.load(Ordering::Acquire) => {
-                Error::Busy { what: error.to_string() }
-            }
-            error => error,
+        match self.check_not_stopped() {
+            Err(stopped) => stopped,
+            Ok(()) if matches!(error, Error::Io { .. }) => Error::Busy { what: error.to_string() },
+            Ok(()) => error,
         }
     }
 
