@@ -53,6 +53,12 @@ const RIGS: &[Rig] = &[
         build: "cargo test -q --profile sabotage --locked -p cairndb --test it --no-run",
         run: "cargo test -q --profile sabotage --locked -p cairndb --test it -- --include-ignored --exact",
     },
+    // Threads take turns as a scheduler draws them.
+    Rig {
+        name: "shuttle",
+        build: "cargo build -q --profile sabotage --locked --config crates/cairndb-schedules/shuttle.toml --target-dir ../shuttle -p cairndb-schedules",
+        run: "cargo run -q --profile sabotage --locked --config crates/cairndb-schedules/shuttle.toml --target-dir ../shuttle -p cairndb-schedules --",
+    },
 ];
 
 struct Patch {
@@ -241,8 +247,11 @@ fn run_rig(scratch: &Path, rig: &str) -> Result<Ran, String> {
 /// What the rig found first: what the simulator says below the step, or the first line that calls something wrong.
 fn first_finding(told: &str) -> Option<String> {
     let wanted = ["panicked", "FAILED", "expected", "differs", "wrong", "lost"];
+    // The schedule checker names the task first, and then what was wrong in it.
+    let is_told =
+        |line: &&str| !line.starts_with("Task failed") && !line.starts_with("test panicked in task");
     let below_a_step = told.lines().skip_while(|line| !line.starts_with("at ")).nth(1);
-    let wrong = || told.lines().find(|line| wanted.iter().any(|word| line.contains(word)));
+    let wrong = || told.lines().filter(is_told).find(|line| wanted.iter().any(|word| line.contains(word)));
     let line = below_a_step.or_else(wrong).or_else(|| told.lines().find(|line| !line.is_empty()))?;
     Some(line.trim().chars().take(FINDING_LEN).collect())
 }

@@ -106,6 +106,12 @@ const PARTS: &[Part] = &[
         command: "cargo run --release -q -p cairndb-sim -- metamorphic --from {from} --minutes {minutes}",
     },
     Part {
+        name: "shuttle",
+        about: "schedules of the engine's threads, drawn and judged",
+        goal: Goal::Count(1_000_000),
+        command: "cargo xtask schedules --from {from} --minutes {minutes}",
+    },
+    Part {
         name: "fuzz-wal",
         about: "inputs to the log's reader, with the address sanitizer, in 512 MiB; so are the next eight",
         goal: Goal::Minutes(15),

@@ -5,7 +5,7 @@
 //! is its remainder by their number.
 
 use std::env;
-use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::panic::{self, AssertUnwindSafe, catch_unwind};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -22,12 +22,13 @@ cargo xtask schedules [options]
 
   --schedules N     how many to run (else CAIRN_SCHEDULES in the environment, else 20000)
   --minutes M       as many as there is time for, instead
-  --first N         the first seed (0)
+  --from N          the first seed (0)
   --seed N          this seed alone: repeats what a failure has named
   --scenario NAME   only the seeds of one scenario
   --jobs N          threads (as many as there are cores)
 
-The last line is one JSON object: {\"part\":\"shuttle\",\"count\":..,\"seeds\":\"a..b\",\"failures\":0}, b not included.
+The last line is one JSON object: {\"part\":\"shuttle\",\"unit\":\"schedules\",\"count\":..,\"seeds\":\"a..b\",
+\"seconds\":..,\"failures\":0}, b not included.
 ";
 
 /// A schedule with more points than this goes round in circles.
@@ -47,6 +48,12 @@ pub(crate) fn main() -> ExitCode {
         eprint!("{HELP}");
         return ExitCode::from(2);
     };
+    // Shuttle puts its hook before this one, and shows who panicked; this says in one line why.
+    panic::set_hook(Box::new(|panic| {
+        let message = panic.payload_as_str().unwrap_or("a panic without words").replace('\n', " ");
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        eprintln!("wrong: {message} ({place})");
+    }));
     let began = Instant::now();
     let next = Arc::new(AtomicU64::new(plan.first));
     let failed = Arc::new(AtomicBool::new(false));
@@ -56,10 +63,10 @@ pub(crate) fn main() -> ExitCode {
     });
     let end = next.load(Ordering::Relaxed).min(plan.end);
     let count = (plan.first..end).filter(|seed| plan.wants(*seed)).count();
-    eprintln!("{count} schedules in {:.1} s", began.elapsed().as_secs_f64());
     println!(
-        "{{\"part\":\"shuttle\",\"count\":{count},\"seeds\":\"{}..{end}\",\"failures\":{failures}}}",
-        plan.first
+        r#"{{"part":"shuttle","unit":"schedules","count":{count},"seeds":"{}..{end}","seconds":{:.1},"failures":{failures}}}"#,
+        plan.first,
+        began.elapsed().as_secs_f64()
     );
     if failures == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
@@ -114,8 +121,10 @@ impl Plan {
             let number = || value.parse::<u64>().ok();
             match option.as_str() {
                 "--schedules" => count = Some(number()?),
-                "--minutes" => until = Some(Instant::now() + Duration::from_secs(60 * number()?)),
-                "--first" => first = number()?,
+                "--minutes" => {
+                    until = Some(Instant::now() + Duration::from_secs_f64(60.0 * value.parse::<f64>().ok()?));
+                }
+                "--from" => first = number()?,
                 "--seed" => (first, count, jobs) = (number()?, Some(1), 1),
                 "--scenario" => {
                     scenario = Some(SCENARIOS.iter().position(|(name, _)| *name == value)?);
