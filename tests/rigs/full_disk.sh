@@ -27,8 +27,11 @@ fresh() {
 
 # Runs a phase; its facts are printed and left in $place/facts.
 phase() {
-  # In a shell of its own, which says nothing of an abort.
-  ("$full_disk" "$@" >"$place/facts" 2>"$place/errors") 2>/dev/null
+  # As a job that is waited for, since of one in front the shell tells that it was aborted.
+  "$full_disk" "$@" >"$place/facts" 2>"$place/errors" &
+  local status=0
+  { wait "$!" || status=$?; } 2>/dev/null
+  return "$status"
 }
 
 told() { # what
