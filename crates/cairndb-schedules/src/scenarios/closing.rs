@@ -5,8 +5,7 @@ use std::sync::Arc;
 
 use cairndb::{BackupMode, Db, Durability, Error};
 
-use crate::disk::{Disk, Opened};
-use crate::world::{LONG, NARROW, World, names, options, place};
+/// A writer, readers with a snapshot and a scan, a backup, and a close.
 
 /// A writer, readers with a snapshot and a scan, a backup, and a close; then another opening of the same place, which
 /// compacts, while old readers may still be under way.
