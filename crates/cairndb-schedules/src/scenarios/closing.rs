@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use cairndb::{BackupMode, Db, Durability, Error};
 
-/// A writer, readers with a snapshot and a scan, a backup, and a close.
+use crate::disk::{Disk, Opened};
+use crate::world::{LONG, NARROW, World, names, options, place};
 
-/// A writer, readers with a snapshot and a scan, a backup, and a close; then another opening of the same place, which
-/// compacts, while old readers may still be under way.
+/// A writer, readers with a snapshot and a scan, a backup, and a close.
 pub(super) fn among_all() {
     let world = World::new(NARROW);
     for round in 0..3 {
