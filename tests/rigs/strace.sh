@@ -114,7 +114,7 @@ name_paths() {
   watch=(-P "$place/run") watch_files=()
   for directory in db db.backup copy; do
     watch+=(-P "$place/run/$directory" -P "$place/run/$directory/LOCK")
-    for name in {000001..000060}.{manifest,sst,wal}; do
+    for name in {000001..000060}.{manifest,sst,wal,reserve}; do
       watch_files+=(-P "$place/run/$directory/$name")
     done
   done
@@ -141,7 +141,7 @@ calls() {
     / resumed>/ { next }
     match($2, /^[a-z0-9_]+\(/) {
       class = substr($2, 1, RLENGTH - 1)
-      if (class == "close" && $0 !~ /\.(wal|sst|manifest)>/) next
+      if (class == "close" && $0 !~ /\.(wal|sst|manifest|reserve)>/) next
       index_of = ++count[$1, class]
       if (!((class, index_of) in seen)) {
         seen[class, index_of] = 1
@@ -185,7 +185,7 @@ check() { # program
     0) ;;
     2)
       # Whoever reads the message has to know where to look.
-      if ! grep -qE "[0-9]{6}\.(wal|sst|manifest)|LOCK|$run" "$place/err"; then
+      if ! grep -qE "[0-9]{6}\.(wal|sst|manifest|reserve)|LOCK|$run" "$place/err"; then
         why="the error names no file: $(<"$place/err")"
         return 1
       fi

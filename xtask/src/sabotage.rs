@@ -47,12 +47,6 @@ const RIGS: &[Rig] = &[
         build: "cargo build -q --profile sabotage --locked -p cairndb-sim",
         run: "cargo run -q --profile sabotage --locked -p cairndb-sim --",
     },
-    // The kept corpora, and numbers put at every place of a database, with the right checksums over them.
-    Rig {
-        name: "hostile",
-        build: "cargo test -q --profile sabotage --locked -p cairndb --test it --no-run",
-        run: "cargo test -q --profile sabotage --locked -p cairndb --test it -- --include-ignored --exact",
-    },
     // Threads take turns as a scheduler draws them.
     Rig {
         name: "shuttle",

@@ -132,7 +132,7 @@ impl Reserve {
     /// Errors: as [`Reserve::cover`].
     pub(crate) fn lay(&mut self, storage: &dyn Storage, len: u64) -> Result<bool> {
         let total_len = self.needs.total_len();
-        self.lay_to(storage, total_len.min(self.len() + len))?;
+        self.lay_to(storage, total_len.min(self.len().saturating_add(len)))?;
         let is_whole = self.len() >= total_len;
         self.spent &= !is_whole;
         Ok(is_whole)

@@ -286,10 +286,15 @@ impl Engine {
         let maintenance = self.maintenance.lock();
         let version = Arc::clone(&self.current.read().version);
         self.note_needs(&maintenance, &version, None);
-        while matches!(self.lay_reserve(), Ok(true)) {}
-        // Without it the database is open all the same, and takes no puts yet.
-        let is_spent = self.log.lock().reserve.is_spent();
-        self.full.store(is_spent, Ordering::Release);
+        let laid = loop {
+            match self.lay_reserve() {
+                Ok(true) => {}
+                laid => break laid,
+            }
+        };
+        // Without it the database is open all the same, and takes no puts yet; after another failure the first put tries
+        // again.
+        self.full.store(matches!(laid, Err(Error::DiskFull { .. })), Ordering::Release);
     }
 
     /// What the reserve is needed for as things stand, and if `task` were done.

@@ -336,6 +336,13 @@ impl Engine {
 
     /// Sees to it that the log has room for a batch, and the reserve for the table that the batch will come to.
     fn make_room(&self, log: &mut Log, batch: &Batch) -> Result<()> {
+        if log.reserve.is_spent() && !self.is_full() {
+            // Not for want of space: what an open could not lay down is tried again here.
+            match log.reserve.lay(self.storage.as_ref(), u64::MAX) {
+                Err(Error::DiskFull { .. }) => self.full.store(true, Ordering::Release),
+                laid => drop(laid?),
+            }
+        }
         let len = batch.encoded_len();
         let table_len = log.reserve.needs.active_len + len as u64 + TABLE_ENTRY_LEN * batch.len() as u64;
         let wal = log.wal.as_mut().ok_or(Error::Closed)?;

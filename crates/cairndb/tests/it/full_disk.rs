@@ -1,9 +1,10 @@
 //! Full disk: what still works when there is no room, and that the reserve is what makes it work.
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::sync::Arc;
 
-use cairndb::storage::{Faulty, FileKind, Storage};
+use cairndb::storage::{Fault, Faulty, FileKind, Storage};
 use cairndb::{Db, Error, verify};
 
 use crate::common;
@@ -275,4 +276,16 @@ fn what_is_in_the_reserve_is_nobodys_business() {
         put(&db, &mut map, next).unwrap();
         db.close().unwrap();
     }
+}
+
+/// The kernel refused one call while an open laid the reserve down, and every put after it was told that the disk was
+/// full.
+#[test]
+fn a_failed_call_while_the_reserve_was_laid_down_looked_like_a_full_disk() {
+    let disk = Faulty::default();
+    disk.fail(Fault::nth(1, ErrorKind::OutOfMemory).at("reserve.reserve"));
+    let db = open(&disk, 1);
+    assert_eq!(disk.struck_calls(), 1);
+    db.put("k", "v").unwrap();
+    assert!(db.stats().reserve_bytes > 0);
 }
