@@ -134,3 +134,43 @@ check_ledger() { # directory, ledger
   "$witness" check "$1" "$2" >"$2.next" || return
   mv "$2.next" "$2"
 }
+
+# Cycles of a weaker durability, until acknowledged operations are lost, and nothing worse.
+control() { # database, durability, most cycles, what one is called
+  local number status
+  fresh
+  for number in $(seq "$3"); do
+    cycle "$number" --durability "$2"
+    status=0
+    check_ledger "$1" "$place/ledger" 2>"$place/control.err" || status=$?
+    case $status in
+      0) ;;
+      3)
+        echo "control: durability $2, $4 $number: $(<"$place/control.err")"
+        return
+        ;;
+      *) broken "the control lost more than it should: $(<"$place/control.err")" ;;
+    esac
+  done
+  broken "the control lost nothing in $3 cycles"
+}
+
+# Cycles as they are promised, each checked; leaves the seed behind the last in `seed`.
+judge_cycles() { # database, how many if nothing was asked for
+  seed=$from
+  SECONDS=0
+  while goes_on "$2"; do
+    [ "$((cycles % directory_cycles))" != 0 ] || fresh
+    cycle "$seed"
+    if ! check_ledger "$1" "$place/ledger"; then
+      fail "seed $seed"
+      cp -r "$1" "$place/db.$seed"
+      mv "$place/ledger" "$place/ledger.$seed"
+      fresh
+    elif [ -d "$1" ] && ! "$cairn" verify --db "$1" >"$place/verify" 2>&1; then
+      fail "seed $seed: $(<"$place/verify")"
+    fi
+    cycles=$((cycles + 1))
+    seed=$((seed + 1))
+  done
+}

@@ -54,40 +54,10 @@ killed=0 closed=0 acknowledged=0
 
 # The control: with durability `buffered` acknowledged operations wait in the process's own memory, and die with it. What
 # is left has to be a prefix all the same.
-fresh
-caught=
-for control in 1 2 3 4 5 6 7 8; do
-  cycle "$control" --durability buffered
-  status=0
-  check_ledger "$place/db" "$place/ledger" 2>"$place/control.err" || status=$?
-  case $status in
-    0) ;;
-    3)
-      caught=$control
-      break
-      ;;
-    *) broken "the control lost more than it should: $(<"$place/control.err")" ;;
-  esac
-done
-[ -n "$caught" ] || broken "the control lost nothing in 8 kills"
-echo "control: durability buffered, kill $caught: $(<"$place/control.err")"
+control "$place/db" buffered 8 kill
 
-killed=0 closed=0 acknowledged=0 seed=$from
-SECONDS=0
-while goes_on 50; do
-  [ "$((cycles % directory_cycles))" != 0 ] || fresh
-  cycle "$seed"
-  if ! check_ledger "$place/db" "$place/ledger"; then
-    fail "seed $seed"
-    mv "$place/db" "$place/db.$seed"
-    mv "$place/ledger" "$place/ledger.$seed"
-    fresh
-  elif [ -d "$place/db" ] && ! "$cairn" verify --db "$place/db" >"$place/verify" 2>&1; then
-    fail "seed $seed: $(<"$place/verify")"
-  fi
-  cycles=$((cycles + 1))
-  seed=$((seed + 1))
-done
+killed=0 closed=0 acknowledged=0
+judge_cycles "$place/db" 50
 echo "$cycles cycles in $SECONDS s in $(dirname "$place"): $killed killed, $closed ended before; $acknowledged operations acknowledged"
 if [ "$((killed * 2))" -lt "$cycles" ]; then fail "fewer than half of the writers were killed"; fi
 report kill "$cycles" "$((seed - 1))"

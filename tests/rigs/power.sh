@@ -85,39 +85,9 @@ acknowledged=0
 
 # The control: with durability `os` nothing is synced for an acknowledgement, and a power cut takes what the kernel had
 # not written out by itself. What is left has to be a prefix all the same.
-fresh
-caught=
-for control in 1 2 3 4 5; do
-  cycle "$control" --durability os
-  status=0
-  check_ledger "$place/mnt/db" "$place/ledger" 2>"$place/control.err" || status=$?
-  case $status in
-    0) ;;
-    3)
-      caught=$control
-      break
-      ;;
-    *) broken "the control lost more than it should: $(<"$place/control.err")" ;;
-  esac
-done
-[ -n "$caught" ] || broken "the control lost nothing in 5 power cuts"
-echo "control: durability os, cut $caught: $(<"$place/control.err")"
+control "$place/mnt/db" os 5 cut
 
-acknowledged=0 seed=$from
-SECONDS=0
-while goes_on 5; do
-  [ "$((cycles % directory_cycles))" != 0 ] || fresh
-  cycle "$seed"
-  if ! check_ledger "$place/mnt/db" "$place/ledger"; then
-    fail "seed $seed"
-    cp -r "$place/mnt/db" "$place/db.$seed"
-    mv "$place/ledger" "$place/ledger.$seed"
-    fresh
-  elif [ -d "$place/mnt/db" ] && ! "$cairn" verify --db "$place/mnt/db" >"$place/verify" 2>&1; then
-    fail "seed $seed: $(<"$place/verify")"
-  fi
-  cycles=$((cycles + 1))
-  seed=$((seed + 1))
-done
+acknowledged=0
+judge_cycles "$place/mnt/db" 5
 echo "$cycles power cuts on $fs in $SECONDS s, $acknowledged operations acknowledged"
 report "power-$fs" "$cycles" "$((seed - 1))"
