@@ -12,6 +12,7 @@ use std::env;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+mod mutants;
 mod sabotage;
 mod schedules;
 mod soak;
@@ -47,6 +48,8 @@ cargo xtask <command>
   miri     run the engine's unit tests under Miri
   tidy     read the sources as text: rooms, bans, plates, constants, links, words, ignored tests
   soak     --part P --minutes M: run a rig for long, and write down how it went in docs/soak.log
+  mutants  [--from SEED] [--minutes M]: change the engine in small ways, a sample by seed, and show what no test notices
+           (needs cargo-mutants and nextest)
   sabotage [NN...] [--draw SEED]: plant bugs, all of them or those named, and show that a rig catches each
 ";
 
@@ -60,6 +63,7 @@ fn main() -> ExitCode {
         ["miri"] => schedules::miri(&root),
         ["tidy"] => tidy::tidy(&root),
         ["soak", ref rest @ ..] => soak::soak(&root, rest),
+        ["mutants", ref rest @ ..] => mutants::mutants(&root, rest),
         ["sabotage", ref rest @ ..] => sabotage::sabotage(&root, rest),
         ["help" | "--help" | "-h"] => {
             print!("{HELP}");

@@ -259,7 +259,7 @@ fn command_of(directory: &Path, text: &str) -> Command {
 }
 
 /// Makes the copy hold what the tree holds; writes what differs and nothing else.
-fn copy_tree(root: &Path, scratch: &Path) -> Result<(), String> {
+pub(crate) fn copy_tree(root: &Path, scratch: &Path) -> Result<(), String> {
     let mut git = Command::new("git");
     git.args(["ls-files", "-z", "--cached", "--others", "--exclude-standard"]).current_dir(root);
     let listed = read_output(git).ok_or("not a git checkout, or no git")?;

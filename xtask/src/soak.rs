@@ -112,6 +112,19 @@ const PARTS: &[Part] = &[
         command: "cargo xtask schedules --from {from} --minutes {minutes}",
     },
     Part {
+        name: "sabotage",
+        about: "planted bugs, each caught by a rig that was not written for it",
+        goal: Goal::Count(24),
+        command: "cargo xtask sabotage",
+    },
+    Part {
+        name: "mutants",
+        about: "small changes to the log, the manifest, tables, versions, compaction and the front door that compile; \
+                failures are those that no test notices ([which, and why](mutants.md))",
+        goal: Goal::Count(300),
+        command: "cargo xtask mutants --from {from} --minutes {minutes}",
+    },
+    Part {
         name: "fuzz-wal",
         about: "inputs to the log's reader, with the address sanitizer, in 512 MiB; so are the next eight",
         goal: Goal::Minutes(15),
@@ -227,8 +240,8 @@ pub(crate) fn soak(root: &Path, arguments: &[&str]) -> bool {
         PARTS.iter().for_each(|part| eprintln!("  {:<14}{}", part.name, part.about));
         return false;
     };
-    let log = fs::read_to_string(root.join(LOG)).unwrap_or_default();
-    let runs = runs_of(&log);
+    let read_log = || fs::read_to_string(root.join(LOG)).unwrap_or_default();
+    let runs = runs_of(&read_log());
     let from = runs.iter().filter(|run| run.part == part.name).map(Run::next_seed).max().unwrap_or(0);
     let begun = Instant::now();
     let Some((passed, told)) = run_part(root, part, from, minutes) else { return false };
@@ -243,7 +256,7 @@ pub(crate) fn soak(root: &Path, arguments: &[&str]) -> bool {
     }
     append_to_log(root, &line);
     let old = fs::read_to_string(root.join(PAGE)).unwrap_or_default();
-    match page_of(&old, &format!("{log}{line}\n")) {
+    match page_of(&old, &read_log()) {
         Some(page) => fs::write(root.join(PAGE), page).is_ok() && passed,
         None => {
             eprintln!("{PAGE} has no place for the table");
