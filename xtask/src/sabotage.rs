@@ -47,6 +47,12 @@ const RIGS: &[Rig] = &[
         build: "cargo build -q --profile sabotage --locked -p cairndb-sim",
         run: "cargo run -q --profile sabotage --locked -p cairndb-sim --",
     },
+    // The inputs that fuzzing keeps, and directories whose every length lies.
+    Rig {
+        name: "hostile",
+        build: "cargo test -q --profile sabotage --locked -p cairndb --features fuzz --test it --no-run",
+        run: "cargo test -q --profile sabotage --locked -p cairndb --features fuzz --test it -- --include-ignored --nocapture",
+    },
     // Threads take turns as a scheduler draws them.
     Rig {
         name: "shuttle",
@@ -245,8 +251,13 @@ fn first_finding(told: &str) -> Option<String> {
     let is_told =
         |line: &&str| !line.starts_with("Task failed") && !line.starts_with("test panicked in task");
     let below_a_step = told.lines().skip_while(|line| !line.starts_with("at ")).nth(1);
-    let wrong = || told.lines().filter(is_told).find(|line| wanted.iter().any(|word| line.contains(word)));
-    let line = below_a_step.or_else(wrong).or_else(|| told.lines().find(|line| !line.is_empty()))?;
+    let mut lines = told.lines().filter(is_told);
+    // What a panic says stands below the line that says where it was.
+    let mut wrong = || match lines.find(|line| wanted.iter().any(|word| line.contains(word))) {
+        Some(line) if line.contains("panicked at") => lines.next(),
+        line => line,
+    };
+    let line = below_a_step.or_else(&mut wrong).or_else(|| told.lines().find(|line| !line.is_empty()))?;
     Some(line.trim().chars().take(FINDING_LEN).collect())
 }
 

@@ -5,6 +5,7 @@
 
 use cairndb_storage::{FileName, Memory, Storage};
 
+use super::lengths::{claim, point};
 use super::parsers::check_error;
 use super::seeds::bases;
 use super::sign::sign;
@@ -61,7 +62,7 @@ fn edit(files: &mut Files, from: &mut Decoder<'_>) -> Option<()> {
         let at = usize::from(place & 0x7FFF) % (len + 1);
         Some(if place < 0x8000 { at } else { len - at })
     };
-    match what % 9 {
+    match what % 11 {
         // These bytes, over those that stand there.
         0 => {
             let at = place(bytes.len())?;
@@ -114,7 +115,21 @@ fn edit(files: &mut Files, from: &mut Decoder<'_>) -> Option<()> {
             files.insert(FileName { number, ..name }, copy);
         }
         // A body of the input's own.
-        _ => *bytes = from.slice()?.to_vec(),
+        8 => *bytes = from.slice()?.to_vec(),
+        // A table whose index points elsewhere.
+        9 => {
+            let (nth, number) = (usize::from(from.u8()?), hostile_number(from.u8()?, bytes.len() as u64));
+            let is_offset = from.u8()? % 2 == 0;
+            point(name, bytes, nth, |handle| match is_offset {
+                true => handle.offset = number,
+                false => handle.len = number as u32,
+            });
+        }
+        // A block that unpacks to any length.
+        _ => {
+            let (nth, number) = (usize::from(from.u8()?), hostile_number(from.u8()?, bytes.len() as u64));
+            claim(name, bytes, nth, number as u32);
+        }
     }
     Some(())
 }

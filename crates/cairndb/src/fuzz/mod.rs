@@ -13,11 +13,13 @@
 //! repository's root drives the targets with libFuzzer, `tests/it/hostile.rs` with the inputs that are kept.
 
 mod sign;
+mod lengths;
 mod parsers;
 mod seeds;
 mod directory;
 
 pub use directory::{Driven, drive, read_input};
+pub use lengths::lying_lengths;
 pub use parsers::{block, filter, lz4, manifest, roadmap_log, table, wal};
 pub use seeds::{bases, seeds};
 pub use sign::sign;

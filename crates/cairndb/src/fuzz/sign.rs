@@ -105,14 +105,14 @@ pub(super) fn sign_table(name: FileName, bytes: &mut [u8]) -> Option<(Header, Fo
     Some((header, footer))
 }
 
-fn handles_of(footer: &[u8]) -> Option<[BlockHandle; 4]> {
+pub(super) fn handles_of(footer: &[u8]) -> Option<[BlockHandle; 4]> {
     let mut from = Decoder::new(footer);
     let mut handle = || Some(BlockHandle { offset: from.u64()?, len: from.u32()? });
     Some([handle()?, handle()?, handle()?, handle()?])
 }
 
 /// The blocks that the index names, as far as it can be read.
-fn data_blocks(name: FileName, bytes: &[u8], index: BlockHandle) -> Vec<BlockHandle> {
+pub(super) fn data_blocks(name: FileName, bytes: &[u8], index: BlockHandle) -> Vec<BlockHandle> {
     let mut blocks = Vec::new();
     let block = stretch(bytes, index).map(|range| bytes[range].to_vec());
     let Some(Ok(block)) = block.map(|block| Block::new(block, 0, name, index.offset)) else { return blocks };
@@ -126,7 +126,7 @@ fn data_blocks(name: FileName, bytes: &[u8], index: BlockHandle) -> Vec<BlockHan
 }
 
 /// Where a block lies, if its trailer lies in the file too.
-fn stretch(bytes: &[u8], handle: BlockHandle) -> Option<std::ops::Range<usize>> {
+pub(super) fn stretch(bytes: &[u8], handle: BlockHandle) -> Option<std::ops::Range<usize>> {
     let start = usize::try_from(handle.offset).ok()?;
     let end = start.checked_add(handle.len as usize)?;
     (end.checked_add(BLOCK_TRAILER_LEN)? <= bytes.len()).then_some(start..end)

@@ -65,7 +65,7 @@ impl BlockHandle {
 }
 
 /// A block that is being filled.
-pub(super) struct BlockBuilder {
+pub(crate) struct BlockBuilder {
     bytes: Vec<u8>,
     restarts: Vec<u32>,
     since_restart: usize,
@@ -75,13 +75,13 @@ pub(super) struct BlockBuilder {
 }
 
 impl BlockBuilder {
-    pub(super) fn new(restart_interval: usize, base_seq: SeqNo) -> BlockBuilder {
+    pub(crate) fn new(restart_interval: usize, base_seq: SeqNo) -> BlockBuilder {
         let (bytes, restarts, last_key) = (Vec::new(), Vec::new(), Vec::new());
         BlockBuilder { bytes, restarts, since_restart: 0, restart_interval, last_key, base_seq }
     }
 
     /// Requires: `entry` lies behind the last one, and its sequence number is not below the base.
-    pub(super) fn add(&mut self, entry: EntryRef<'_>) {
+    pub(crate) fn add(&mut self, entry: EntryRef<'_>) {
         let at_restart = self.restarts.is_empty() || self.since_restart == self.restart_interval;
         let shared = if at_restart { 0 } else { shared_len(&self.last_key, entry.key) };
         if at_restart {
@@ -121,7 +121,7 @@ impl BlockBuilder {
     }
 
     /// The whole block; the builder is as good as new.
-    pub(super) fn finish(&mut self) -> Vec<u8> {
+    pub(crate) fn finish(&mut self) -> Vec<u8> {
         for restart in &self.restarts {
             self.bytes.extend_from_slice(&restart.to_le_bytes());
         }

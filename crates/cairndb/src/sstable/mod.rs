@@ -30,9 +30,9 @@ mod reader;
 mod verify;
 mod salvage;
 
-#[cfg(feature = "fuzz")]
-pub(crate) use block::seal_block;
 pub(crate) use block::{BLOCK_TRAILER_LEN, Block, BlockCursor, BlockHandle, read_block};
+#[cfg(feature = "fuzz")]
+pub(crate) use block::{BlockBuilder, PACKING_LZ4, seal_block};
 #[cfg(feature = "fuzz")]
 pub(crate) use filter::{Filter, hash_key};
 pub(crate) use footer::{FOOTER_LEN, Footer};
