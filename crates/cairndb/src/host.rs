@@ -110,7 +110,7 @@ fn attend_on(db: &Db, start: impl FnOnce(Work) -> Result<Work>) -> Result<()> {
     let join = start(Box::new(move || {
         let watch = Watch(&its_engine);
         let mut looks_idle = false;
-        while !its_ending.load(Ordering::Acquire) && !its_engine.is_closed() {
+        while !its_ending.load(Ordering::Acquire) {
             let step = if looks_idle { its_engine.maintain() } else { its_engine.maintain_due() };
             // An error is shown to writers that wait and in the statistics; here it only means: later.
             if !matches!(step, Ok(true)) {

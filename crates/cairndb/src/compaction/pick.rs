@@ -273,3 +273,6 @@ fn stretch_of<'a>(tables: impl Iterator<Item = &'a TableMeta> + Clone) -> (&'a [
     let end = tables.map(|meta| meta.end.as_slice()).max().unwrap_or_default();
     (start, end)
 }
+
+#[cfg(test)]
+mod tests;

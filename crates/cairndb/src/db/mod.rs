@@ -198,10 +198,6 @@ impl Engine {
     fn is_full(&self) -> bool {
         self.full.load(Ordering::Acquire)
     }
-
-    pub(crate) fn is_closed(&self) -> bool {
-        self.health.closed.load(Ordering::Acquire)
-    }
 }
 
 impl Progress {

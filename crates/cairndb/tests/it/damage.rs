@@ -298,11 +298,12 @@ fn a_file_in_the_place_of_another_is_found() {
 /// FORMAT.md, "Blocks".
 fn blocks_of(table: &[u8]) -> Vec<Range<usize>> {
     let (mut blocks, mut start) = (Vec::new(), 80);
-    for end in start..table.len() - 5 {
-        if end > start && table[end] == 0 && table[end + 1..end + 5] == ((end - start) as u32).to_le_bytes() {
-            blocks.push(start..end + 9);
-            start = end + 9;
-        }
+    let ends_at = |start: usize, end: usize| {
+        table[end] == 0 && table[end + 1..end + 5] == ((end - start) as u32).to_le_bytes()
+    };
+    while let Some(end) = (start + 1..table.len() - 5).find(|end| ends_at(start, *end)) {
+        blocks.push(start..end + 9);
+        start = end + 9;
     }
     blocks
 }
