@@ -5,7 +5,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use cairndb::storage::{Faulty, Operation};
+use cairndb::storage::{Faulty, Operation, Site};
 use cairndb::{Db, Options};
 
 use crate::quiet::quietly;
@@ -48,8 +48,9 @@ impl<T> Told<T> {
 /// );
 /// println!("{}", tested.unwrap());
 /// ```
+///
+/// Other crashes: `Crashes { seed: 7, ..Crashes::default() }`.
 #[derive(Clone, Copy, Debug)]
-#[non_exhaustive]
 pub struct Crashes {
     /// Another seed gives other crashes.
     pub seed: u64,
@@ -100,10 +101,11 @@ impl Crashes {
         let court = Arc::new(Mutex::new(Court { seen: HashSet::new(), calls: 0, states: 0, failure: None }));
         let (place, notes, crashes) = (Arc::clone(&court), Arc::clone(&told.0), *self);
         let options_again = options.clone();
-        let look = move |disk: &Faulty, site: &'static str, operation: Operation| {
+        // Before a call, and with none when the last has come back.
+        let look = move |disk: &Faulty, call: Option<(Site, Operation)>| {
             let mut court = place.lock().unwrap_or_else(PoisonError::into_inner);
             court.calls += 1;
-            if court.failure.is_some() || !is_change(operation) {
+            if court.failure.is_some() || call.is_some_and(|(_, operation)| !is_change(operation)) {
                 return;
             }
             let seed = crashes.seed.wrapping_mul(1 << 32).wrapping_add(court.calls << 8);
@@ -112,18 +114,25 @@ impl Crashes {
                 court.states += 1;
                 let judged = judge(&state, &options_again, &notes, &rule);
                 if let Err(told) = judged {
-                    court.failure = Some(format!(
-                        "seed {}, a power loss before storage call {} ({operation:?} at {site}), {}: {told}",
-                        crashes.seed, court.calls, state.fates
-                    ));
+                    let at = call.map_or_else(
+                        || "after the last storage call".into(),
+                        |(site, operation)| {
+                            format!("before storage call {} ({operation:?} at {site})", court.calls)
+                        },
+                    );
+                    let (seed, fates) = (crashes.seed, &state.fates);
+                    court.failure = Some(format!("seed {seed}, a power loss {at}, {fates}: {told}"));
                     return;
                 }
             }
         };
-        let db = Db::open_with(Arc::new(disk.clone()), options).map_err(|error| error.to_string())?;
-        disk.observe(Some(Box::new(look)));
-        let ran = application(&db, &told).and_then(|()| db.close());
+        let look = Arc::new(look);
+        let before = Arc::clone(&look);
+        disk.observe(Some(Box::new(move |disk, site, operation| before(disk, Some((site, operation))))));
+        let ran = Db::open_with(Arc::new(disk.clone()), options)
+            .and_then(|db| application(&db, &told).and_then(|()| db.close()));
         disk.observe(None);
+        look(&disk, None);
         let court = court.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(failure) = &court.failure {
             return Err(failure.clone());

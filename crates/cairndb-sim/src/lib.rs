@@ -35,7 +35,7 @@ mod seeds;
 
 mod app;
 
-pub use app::{Crashes, Told};
+pub use app::{Crashes, Tested, Told};
 pub use matrix::fault_matrix;
 pub use parts::{PARTS, Part, run_bytes};
 pub use seeds::{Done, Until, run_seeds};

@@ -13,8 +13,8 @@ struct Args {
     /// What to run
     #[arg(default_value = "world", value_parser = part_of)]
     part: Part,
-    /// Run this seed alone, and print its trace
-    #[arg(long, value_name = "N")]
+    /// Run this seed alone, and print a hash of its trace
+    #[arg(long, value_name = "N", conflicts_with_all = ["from", "seeds", "count", "minutes"])]
     seed: Option<u64>,
     /// Print docs/fault-matrix.md, from the databases of seed 0
     #[arg(long)]
@@ -22,7 +22,7 @@ struct Args {
     /// The first seed
     #[arg(long, value_name = "N", default_value_t = 0)]
     from: u64,
-    /// Stop after so many seeds [default: 100]
+    /// Stop after so many seeds [default: 100, or all where there is an end to them]
     #[arg(long, value_name = "N", group = "until")]
     seeds: Option<u64>,
     /// Stop when the part's figure has reached this
@@ -49,7 +49,7 @@ impl Args {
             (Some(_), _, _) => Until::Seeds(1),
             (_, Some(count), _) => Until::Count(count),
             (_, _, Some(minutes)) => Until::Time(Duration::from_secs_f64(minutes * 60.0)),
-            _ => Until::Seeds(self.seeds.unwrap_or(100)),
+            _ => Until::Seeds(self.seeds.or(self.part.seeds).unwrap_or(100)),
         }
     }
 }
@@ -64,7 +64,11 @@ fn main() -> ExitCode {
         Ok(done) => done,
         Err(told) => {
             eprintln!("{told}");
-            println!(r#"{{"part":"{}","failures":1}}"#, part.name);
+            let name = part.name;
+            println!(
+                r#"{{"part":"{name}","unit":"{}","count":0,"seeds":"{from}..{from}","failures":1}}"#,
+                part.unit
+            );
             return ExitCode::FAILURE;
         }
     };

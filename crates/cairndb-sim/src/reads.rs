@@ -74,6 +74,11 @@ impl Moment<'_> {
     pub(crate) fn compare_all(&self, db: &Db, keys: usize) -> Done {
         let (expected, found) = (live(self.map, self.now_ms), everything(db)?);
         require!(expected == found, "a whole scan differs:\n{}", differences(&expected, &found));
+        self.compare_gets(db, keys)
+    }
+
+    /// Each of the first `keys` keys by a get.
+    pub(crate) fn compare_gets(&self, db: &Db, keys: usize) -> Done {
         for keyspace in KEYSPACES {
             let reader = db.keyspace(keyspace)?;
             for number in 0..keys {

@@ -2,13 +2,14 @@
 //!
 //! # Why this way
 //! A state is told from another by what was synced and by which of the un-synced things survived. What stands in
-//! the place of those that did not (nothing, zeros, garbage) makes no new state, only another filling of the same.
+//! the place of those that did not (nothing, zeros, garbage) makes no new state, only another filling of the same. It is
+//! looked at more than once, though: what was not there yet a moment ago may have been promised since.
 
 use std::collections::HashSet;
-use std::hash::{DefaultHasher, Hash, Hasher};
+use std::hash::{Hash, Hasher};
 use std::sync::{Arc, Mutex};
 
-use cairndb::storage::{Fate, Fates, Faulty, Operation, Site, Storage, Unsynced};
+use cairndb::storage::{Fate, Fates, Faulty, Operation, Storage, Unsynced};
 use xxhash_rust::xxh3::Xxh3;
 
 /// A disk as it is found after a power loss.
@@ -16,6 +17,8 @@ pub(crate) struct State {
     pub(crate) disk: Faulty,
     /// The same for the same synced image and the same survivors.
     pub(crate) id: u64,
+    /// The same only where also the same was lost: no state is taken twice at one moment.
+    pub(crate) moment_id: u64,
     /// How it came about, to be printed.
     pub(crate) fates: String,
 }
@@ -59,15 +62,26 @@ impl Watch {
             let mut place = place.lock().expect("nobody panics here");
             place.calls += 1;
             if is_change(operation) {
-                place.note(disk, take, site, operation);
+                let at = format!("before call {}, {operation:?} at {site}", place.calls);
+                place.note(disk, take, &at);
             }
         })));
         self.disk = disk.clone();
     }
 
-    /// Stops looking; what was kept since the last [`Watch::drain`], and of the last moment too.
+    /// Looks at the disk between two calls: when the last one has come back, there is none before which it would be done.
+    pub(crate) fn look(&self) {
+        let mut place = self.collected.lock().expect("nobody panics here");
+        let at = format!("after call {}", place.calls);
+        // The next call is another moment.
+        place.calls += 1;
+        place.note(&self.disk, self.take, &at);
+    }
+
+    /// Stops looking; what was kept since the last [`Watch::drain`], and of this last moment too.
     pub(crate) fn take(self) -> Vec<State> {
         self.disk.observe(None);
+        self.look();
         self.drain().0
     }
 
@@ -80,7 +94,7 @@ impl Watch {
 }
 
 impl Collected {
-    fn note(&mut self, disk: &Faulty, take: Take, site: Site, operation: Operation) {
+    fn note(&mut self, disk: &Faulty, take: Take, at: &str) {
         let states = match take {
             Take::Drawn { seed, per_call } => {
                 let seed = seed.wrapping_mul(1 << 32).wrapping_add(self.calls << 8);
@@ -91,7 +105,6 @@ impl Collected {
                 Vec::new()
             }),
         };
-        let at = format!("before call {}, {operation:?} at {site}", self.calls);
         self.states.extend(states.into_iter().map(|mut state| {
             state.fates = format!("{at}: {}", state.fates);
             state
@@ -109,10 +122,10 @@ pub(crate) fn is_change(operation: Operation) -> bool {
 pub(crate) fn drawn(disk: &Faulty, seed: u64, count: u64, seen: &mut HashSet<u64>) -> Vec<State> {
     let mut all_lost = take(disk, 0, &mut |_| Fate::Lose);
     let synced = image_hash(&all_lost.state.disk);
-    all_lost.state.id = all_lost.id_with(synced);
+    all_lost.name_under(synced);
     let mut states = Vec::new();
     let asked = all_lost.asked;
-    if seen.insert(all_lost.state.id) {
+    if seen.insert(all_lost.state.moment_id) {
         all_lost.state.fates = "everything lost".into();
         states.push(all_lost.state);
     }
@@ -126,7 +139,7 @@ pub(crate) fn drawn(disk: &Faulty, seed: u64, count: u64, seen: &mut HashSet<u64
             0 => take(disk, synced, &mut |_| Fate::Keep),
             _ => take(disk, synced, &mut |unsynced| fates.draw(unsynced)),
         };
-        if seen.insert(taken.state.id) {
+        if seen.insert(taken.state.moment_id) {
             let fates = if index == 0 { "everything kept".into() } else { format!("fates {fates_seed}") };
             states.push(State { fates, ..taken.state });
         }
@@ -151,7 +164,7 @@ fn all(disk: &Faulty, most: usize, seen: &mut HashSet<u64>) -> Option<Vec<State>
             asked += 1;
             fates[choices[asked - 1].0]
         });
-        if seen.insert(taken.state.id) {
+        if seen.insert(taken.state.moment_id) {
             states.push(State { fates: format!("choices {:?}", told(&choices)), ..taken.state });
         }
         // The next combination, as an odometer goes on: what was answered before decides what is asked.
@@ -202,7 +215,7 @@ fn torn(disk: &Faulty, synced: u64, seen: &mut HashSet<u64>) -> Vec<State> {
             let taken = take(disk, synced, &mut |unsynced| {
                 if unsynced == part { Fate::Tear(place) } else { Fate::Keep }
             });
-            if seen.insert(taken.state.id) {
+            if seen.insert(taken.state.moment_id) {
                 states.push(State { fates: format!("{part:?} torn at {place}"), ..taken.state });
             }
         }
@@ -213,28 +226,37 @@ fn torn(disk: &Faulty, synced: u64, seen: &mut HashSet<u64>) -> Vec<State> {
 struct Taken {
     state: State,
     asked: u64,
-    survivors: DefaultHasher,
+    survivors: Xxh3,
+    /// The survivors, and all that was asked.
+    fates: Xxh3,
 }
 
 impl Taken {
-    fn id_with(&self, synced: u64) -> u64 {
-        let mut hasher = self.survivors.clone();
-        synced.hash(&mut hasher);
-        hasher.finish()
+    fn name_under(&mut self, synced: u64) {
+        let id_of = |fates: &Xxh3| {
+            let mut hasher = fates.clone();
+            synced.hash(&mut hasher);
+            hasher.finish()
+        };
+        (self.state.id, self.state.moment_id) = (id_of(&self.survivors), id_of(&self.fates));
     }
 }
 
 fn take(disk: &Faulty, synced: u64, decide: &mut dyn FnMut(Unsynced) -> Fate) -> Taken {
-    let (mut asked, mut survivors) = (0, DefaultHasher::new());
+    let (mut asked, mut survivors, mut fates) = (0, Xxh3::new(), Xxh3::new());
     let found = disk.crashed_with(&mut |unsynced| {
         let fate = decide(unsynced);
         asked += 1;
-        (unsynced, survival(unsynced, fate)).hash(&mut survivors);
+        let survival = survival(unsynced, fate);
+        (unsynced, survival).hash(&mut fates);
+        if survival > 0 {
+            (unsynced, survival).hash(&mut survivors);
+        }
         fate
     });
-    let state = State { disk: found, id: 0, fates: String::new() };
-    let mut taken = Taken { state, asked, survivors };
-    taken.state.id = taken.id_with(synced);
+    let state = State { disk: found, id: 0, moment_id: 0, fates: String::new() };
+    let mut taken = Taken { state, asked, survivors, fates };
+    taken.name_under(synced);
     taken
 }
 

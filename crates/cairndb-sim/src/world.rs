@@ -57,6 +57,11 @@ pub(crate) fn run_watched(config: &Config, steps: &[Step], from: usize, take: Ta
             world.watch = Some(Watch::begin(&world.disk, take));
         }
         world.take_steps(&steps[from..], at)?;
+        // What the last step has promised is kept only now.
+        if let Some(watch) = &world.watch {
+            watch.look();
+        }
+        world.judge_states(world.oracle.allowed())?;
         Ok(world.tally)
     })
 }

@@ -188,7 +188,8 @@ fn after(
         let given_floor = scene.oracle.given_floor;
         let promised = Promised { allowed: scene.allowed(), now_ms: NOW_MS, given_floor };
         tally.add("states_judged", 1);
-        judge(&State { disk, id: number as u64, fates: fates.into() }, &promised, &options, deep, tally)
+        let id = number as u64;
+        judge(&State { disk, id, moment_id: id, fates: fates.into() }, &promised, &options, deep, tally)
     };
     let lost = scene.disk.crashed_with(&mut |_| Fate::Lose);
     judge_left(&scene, lost, "everything lost", number.is_multiple_of(DEEP_ONE_IN), tally)?;
