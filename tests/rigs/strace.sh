@@ -5,7 +5,7 @@
 #
 #   tests/rigs/strace.sh --all                      every injection there is
 #   tests/rigs/strace.sh --sample N [--seed S]      so many of them, drawn by seed
-#   tests/rigs/strace.sh --from I [--count N | --minutes M]      a stretch of the list, from its I-th on
+#   tests/rigs/strace.sh --from I [--count N | --minutes M]      a stretch of the list, from I on, counted from 0
 #   tests/rigs/strace.sh --list                     only the list
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
@@ -351,7 +351,7 @@ short_writes
 
 case $mode in
   sample) awk -v seed="$seed" 'BEGIN { srand(seed) } { print rand() "\t" $0 }' "$place/list" | sort -n | cut -f 2 | sed -n "1,${sample}p" ;;
-  *) tail -n +"$from" "$place/list" ;;
+  *) tail -n +"$((from + 1))" "$place/list" ;;
 esac >"$place/chosen"
 [ "$mode" != sample ] || from=$seed
 declare -A of_class=()

@@ -50,6 +50,8 @@ fn check(memory: &Memory) -> Verification {
 #[track_caller]
 fn require_broken(memory: &Memory, promise: u8, what: &str) {
     let found = check(memory);
+    let promises: BTreeSet<u8> = found.checks.iter().map(|check| check.promise).collect();
+    assert_eq!(promises, (1..=12).collect(), "each is told of");
     for check in &found.checks {
         assert!(check.promise == promise || check.problems.is_empty(), "{check:?}");
     }
