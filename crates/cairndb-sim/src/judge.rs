@@ -15,7 +15,7 @@
 use std::sync::Arc;
 
 use cairndb::storage::{Fate, Faulty, FileKind, FileName, Storage};
-use cairndb::{Db, Options, verify};
+use cairndb::{Db, Error, Options, verify};
 
 use crate::oracle::{Map, differences, live};
 use crate::reads::{Moment, everything};
@@ -66,7 +66,7 @@ pub(crate) fn judge(
 }
 
 fn recover(disk: &Faulty, promised: &Promised, options: &Options, deep: bool) -> Result<Map, Trouble> {
-    let db = Db::open_with(Arc::new(disk.clone()), options.clone())?;
+    let db = open(disk, options)?;
     look_for_orphans(disk, &db)?;
     let found = everything(&db)?;
     let is_found = |map: &Arc<Map>| {
@@ -76,6 +76,7 @@ fn recover(disk: &Faulty, promised: &Promised, options: &Options, deep: bool) ->
     if !promised.allowed.iter().any(is_found) {
         return Err(Trouble::Wrong(no_prefix(promised, &found)));
     }
+    disk.set_capacity(None);
     go_on(&db, promised)?;
     if deep {
         let moment = Moment { map: &found, now_ms: promised.now_ms };
@@ -91,6 +92,18 @@ fn recover(disk: &Faulty, promised: &Promised, options: &Options, deep: bool) ->
         require!(verification.ok(), "O7: the check finds damage: {verification:?}");
     }
     Ok(found)
+}
+
+/// On a disk that is too full for an open, room is made.
+fn open(disk: &Faulty, options: &Options) -> Result<Db, Trouble> {
+    let opened = match Db::open_with(Arc::new(disk.clone()), options.clone()) {
+        Err(Error::DiskFull { .. }) => {
+            disk.set_capacity(None);
+            Db::open_with(Arc::new(disk.clone()), options.clone())
+        }
+        opened => opened,
+    };
+    Ok(opened?)
 }
 
 /// O5 and O8.
@@ -174,10 +187,12 @@ fn crash_recovery(
     let opened = Db::open_with(Arc::new(image.clone()), options.clone());
     let states = watch.take();
     image.kill();
-    drop(opened?);
+    if !matches!(opened, Err(Error::DiskFull { .. })) {
+        drop(opened?);
+    }
     for state in states {
         tally.add("states_in_recovery", 1);
-        let db = Db::open_with(Arc::new(state.disk.clone()), options.clone())?;
+        let db = open(&state.disk, options)?;
         let again = everything(&db)?;
         require!(
             again == *found,
@@ -186,6 +201,7 @@ fn crash_recovery(
             differences(found, &again)
         );
         look_for_orphans(&state.disk, &db)?;
+        state.disk.set_capacity(None);
         go_on(&db, promised)?;
         state.disk.kill();
     }

@@ -1,6 +1,7 @@
 //! Script: operations drawn from a seed, in a form that is short to read.
 
 use std::fmt;
+use std::io::ErrorKind;
 
 use cairndb::storage::Operation;
 use cairndb::{Compression, Durability};
@@ -160,6 +161,12 @@ pub(crate) enum Op {
     Fault {
         nth: u64,
         operation: Operation,
+        kind: ErrorKind,
+    },
+    /// For so many steps the disk has room for no more than this, in bytes.
+    Full {
+        room: u64,
+        steps: usize,
     },
 }
 
@@ -239,13 +246,20 @@ pub(crate) fn calm_script(seed: u64, count: usize) -> (Config, Vec<Step>) {
 /// In a script that is crashed at each call, one operation in so many is a call that will fail, or a kill.
 const FAILURE_ONE_IN: usize = 24;
 
+/// What a call that fails says: that the disk is broken, that it is full, or that what one may have of it is.
+const KINDS: [ErrorKind; 4] =
+    [ErrorKind::Other, ErrorKind::Other, ErrorKind::StorageFull, ErrorKind::QuotaExceeded];
+
 fn failure(dice: &mut Dice) -> Op {
     use Operation::{Append, Create, Reserve, Sync, SyncNames};
     if dice.one_in(4) {
         return Op::Kill { then_crash: None };
     }
+    if dice.one_in(4) {
+        return Op::Full { room: dice.below(20_000) as u64, steps: 1 + dice.below(20) };
+    }
     let operation = dice.of(&[Sync, Sync, Sync, SyncNames, Append, Create, Reserve]);
-    Op::Fault { nth: 1 + dice.below(4) as u64, operation }
+    Op::Fault { nth: 1 + dice.below(4) as u64, operation, kind: dice.of(&KINDS) }
 }
 
 /// A script of operations that change something, one commit at a time, in a small database; now and then a call fails.
@@ -326,8 +340,11 @@ fn disaster(dice: &mut Dice, config: &Config) -> Op {
         7 | 8 => Op::StopAfter(dice.below(120) as u64),
         _ if config.faults => {
             use Operation::{Append, Create, ReadAt, Remove, Reserve, Sync, SyncNames};
+            if dice.one_in(3) {
+                return Op::Full { room: dice.below(100_000) as u64, steps: 1 + dice.below(60) };
+            }
             let operation = dice.of(&[Append, Create, ReadAt, Remove, Reserve, Sync, SyncNames]);
-            Op::Fault { nth: 1 + dice.below(20) as u64, operation }
+            Op::Fault { nth: 1 + dice.below(20) as u64, operation, kind: dice.of(&KINDS) }
         }
         _ => Op::StopAfter(dice.below(40) as u64),
     }

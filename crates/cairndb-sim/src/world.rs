@@ -102,6 +102,8 @@ struct World<'a> {
     disturbed: bool,
     /// ... for good, so that only a crash helps.
     stopping: bool,
+    /// The disk is full before this step.
+    full_until: Option<usize>,
     stats: Stats,
     watch: Option<Watch>,
     tally: Tally,
@@ -128,6 +130,7 @@ impl World<'_> {
             scans: [const { None }; 2],
             disturbed: false,
             stopping: false,
+            full_until: None,
             stats: Stats::default(),
             watch: None,
             tally: Tally::default(),
@@ -161,6 +164,9 @@ impl World<'_> {
 
     fn take_step(&mut self, step: &Step) -> Result<(), String> {
         self.number = step.number;
+        if self.full_until.is_some_and(|until| until <= step.number) {
+            self.give_room();
+        }
         let mut allowed = self.oracle.allowed();
         let done = self.step(&step.op);
         // Before a failure is met with a crash: a write of which nothing is known may be there afterwards.
@@ -200,10 +206,15 @@ impl World<'_> {
     fn after(&mut self, done: Done) -> Done {
         match done {
             Ok(()) => {}
-            Err(Trouble::Engine(Error::Io { .. } | Error::Stopped { .. } | Error::Busy { .. }))
-                if self.disturbed =>
-            {
+            Err(Trouble::Engine(
+                Error::Io { .. } | Error::Stopped { .. } | Error::Busy { .. } | Error::DiskFull { .. },
+            )) if self.disturbed => {
                 return self.disturbance();
+            }
+            // Of what was refused nothing was done, and everything can be read.
+            Err(Trouble::Engine(Error::DiskFull { .. })) if self.full_until.is_some() => {
+                self.tally.add("full_disks_met", 1);
+                self.present().compare_all(self.db(), self.config.keys.min(200))?;
             }
             Err(trouble) => return Err(trouble),
         }
@@ -291,6 +302,11 @@ impl World<'_> {
                 self.reopen(false)
             }
         }
+    }
+
+    fn give_room(&mut self) {
+        self.disk.set_capacity(None);
+        self.full_until = None;
     }
 
     fn present(&self) -> Moment<'_> {
@@ -414,9 +430,14 @@ impl World<'_> {
                 (self.disturbed, self.stopping) = (true, true);
                 Ok(())
             }
-            Op::Fault { nth, operation } => {
-                self.disk.fail(Fault::nth(*nth, std::io::ErrorKind::Other).on(*operation));
+            Op::Fault { nth, operation, kind } => {
+                self.disk.fail(Fault::nth(*nth, *kind).on(*operation));
                 self.disturbed = true;
+                Ok(())
+            }
+            Op::Full { room, steps } => {
+                self.disk.set_capacity(Some(self.disk.used_bytes() + room));
+                self.full_until = Some(self.number + steps);
                 Ok(())
             }
         }
@@ -631,13 +652,16 @@ impl World<'_> {
         }
         if !by_drop {
             let closed = self.db().close();
-            if !(self.disturbed && matches!(closed, Err(Error::Io { .. }))) {
+            let disturbed =
+                self.disturbed && matches!(closed, Err(Error::Io { .. } | Error::DiskFull { .. }));
+            let full = self.full_until.is_some() && matches!(closed, Err(Error::DiskFull { .. }));
+            if !(disturbed || full) {
                 closed?;
             }
             require!(matches!(self.db().get("k"), Err(Error::Closed)), "a closed database answers");
         }
         self.let_go();
-        if self.disturbed {
+        if self.disturbed || self.full_until.is_some() {
             // Nobody has heard whether the log could be sealed.
             return self.reopen(false);
         }
@@ -750,9 +774,13 @@ impl World<'_> {
                     (self.disturbed, self.stopping) = (false, false);
                     return self.open(true, next_seq);
                 }
-                Err(Error::Io { .. }) if self.disturbed => {
+                Err(Error::Io { .. } | Error::DiskFull { .. }) if self.disturbed => {
                     self.disk.clear_faults();
                     self.disturbed = false;
+                }
+                Err(Error::DiskFull { .. }) if self.full_until.is_some() => {
+                    self.tally.add("opens_without_room", 1);
+                    self.give_room();
                 }
                 Err(error) => return Err(error.into()),
             }
