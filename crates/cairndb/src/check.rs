@@ -13,6 +13,7 @@
 
 use std::collections::BTreeSet;
 use std::io;
+use std::ops::Range;
 
 use cairndb_storage::{File, FileKind, FileName, Lock, LockError, LockMode, Site, Storage};
 
@@ -22,10 +23,11 @@ use crate::db::Db;
 use crate::error::{Error, Result};
 use crate::files::{len_of, list_files, lock, open_file};
 use crate::header::Header;
-use crate::key::{EntryRef, SeqNo};
+use crate::key::{EntryRef, Kind, SeqNo};
 use crate::manifest::{self, Recovered};
 use crate::merge::Merge;
 use crate::options::Pace;
+use crate::range_delete::RangeDeletes;
 use crate::snapshot::Live;
 use crate::sstable::{Losses, PROBLEMS_MAX, Salvage, SalvageCursor, Table, TableFiles, problems_of};
 use crate::sync::Arc;
@@ -340,6 +342,8 @@ struct Walk {
     live_len: u64,
     /// The last entry's key, number and place.
     last: Option<(Vec<u8>, SeqNo, usize)>,
+    /// The number and the range deletes of the table that stands at the walk, for each place.
+    deletes: Vec<(u64, Option<Arc<RangeDeletes>>)>,
 }
 
 impl Walk {
@@ -371,14 +375,15 @@ impl Walk {
         merge.seek(b"", SeqNo::MAX)?;
         while let (Some(entry), Some(place)) = (merge.entry(), merge.index()) {
             if self.problems.len() < PROBLEMS_MAX {
-                self.problems.extend(self.misplaced(entry, place, places));
+                let problem = self.misplaced(entry, place, places);
+                self.problems.extend(problem);
             }
             self.data_len += entry.data_len();
             let is_newest = self.last.as_ref().is_none_or(|(key, ..)| key != entry.key);
-            if is_newest
-                && entry.kind != crate::key::Kind::Delete
-                && newest_over(entry.key, places) < entry.seq
-            {
+            let is_seen = is_newest
+                && entry.kind != Kind::Delete
+                && self.newest_over(entry.key, places, 0..places.len()) < entry.seq;
+            if is_seen {
                 self.live_len += entry.data_len();
             }
             let (key, seq, at) = self.last.get_or_insert_default();
@@ -395,7 +400,7 @@ impl Walk {
 
     /// What is wrong with an entry's being in this place: a newer one lies deeper, or a newer range delete over it does, and
     /// no copy of that one above.
-    fn misplaced(&self, entry: EntryRef<'_>, place: usize, places: &[&[Arc<Table>]]) -> Option<Error> {
+    fn misplaced(&mut self, entry: EntryRef<'_>, place: usize, places: &[&[Arc<Table>]]) -> Option<Error> {
         let (key, seq) = (entry.key.escape_ascii(), entry.seq);
         let what = match &self.last {
             // A compaction that is under way has copies of an entry in two levels.
@@ -405,19 +410,29 @@ impl Walk {
             _ => None,
         };
         let what = what.or_else(|| {
-            let newer = newest_over(entry.key, &places[place + 1..]);
-            (newer > seq.max(newest_over(entry.key, &places[..=place])))
+            let newer = self.newest_over(entry.key, places, place + 1..places.len());
+            (newer > entry.seq && newer > self.newest_over(entry.key, places, 0..place + 1))
                 .then(|| format!("the entry {key} @{seq} lies above a range delete @{newer}, which is newer"))
         })?;
         table_at(places[place], entry.key).map(|table| Error::corrupt(table.name(), 0, what))
     }
-}
 
-/// The newest range delete over `key` in these places; 0 if there is none. Damage was reported before.
-fn newest_over(key: &[u8], places: &[&[Arc<Table>]]) -> SeqNo {
-    let over = places.iter().filter_map(|tables| table_at(tables, key));
-    let newest = over.filter_map(|table| table.range_deletes().ok()??.newest_over(key, SeqNo::MAX));
-    newest.max().unwrap_or(0)
+    /// The newest range delete over `key` in these places; 0 if there is none. Damage was reported before.
+    fn newest_over(&mut self, key: &[u8], places: &[&[Arc<Table>]], of: Range<usize>) -> SeqNo {
+        self.deletes.resize(places.len(), (0, None));
+        let mut newest = 0;
+        for index in of {
+            let Some(table) = table_at(places[index], key) else { continue };
+            let (number, deletes) = &mut self.deletes[index];
+            // They are read once for all entries of the table: the cache may not keep as many as there are.
+            if *number != table.meta.number {
+                (*number, *deletes) = (table.meta.number, table.range_deletes().unwrap_or_default());
+            }
+            let over = deletes.as_ref().and_then(|deletes| deletes.newest_over(key, SeqNo::MAX));
+            newest = newest.max(over.unwrap_or(0));
+        }
+        newest
+    }
 }
 
 /// The table of a run whose stretch holds `key`.

@@ -90,13 +90,16 @@ impl Memtable {
         }
     }
 
-    /// Adds an entry.
+    /// Adds an entry of a batch whose sequence numbers begin with `since`: at none between can anybody read, so of its range
+    /// deletes over one key only the newest is kept.
     ///
     /// Requires: its (key, seq) is not in the table yet.
-    pub(crate) fn insert(&self, entry: EntryRef<'_>) {
+    pub(crate) fn insert(&self, entry: EntryRef<'_>, since: SeqNo) {
         if entry.kind == Kind::RangeDelete {
             let mut range_deletes = self.range_deletes.write();
-            let added = Arc::make_mut(&mut range_deletes).insert(entry.key, entry.value, entry.seq);
+            let alike = |_, older| older >= since;
+            let range_deletes_now = Arc::make_mut(&mut range_deletes);
+            let added = range_deletes_now.insert_unless(entry.key, entry.value, entry.seq, &alike);
             self.has_range_deletes.store(true, Ordering::Release);
             self.count(added as u64);
             return;
@@ -343,7 +346,7 @@ mod tests {
         for seq in 1..=count {
             dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
             let key = ((dice >> 40) % 500).to_be_bytes();
-            memtable.insert(put(&key, seq, &seq.to_le_bytes()));
+            memtable.insert(put(&key, seq, &seq.to_le_bytes()), seq);
             model.insert((key, std::cmp::Reverse(seq)), seq.to_le_bytes());
         }
         let mut cursor = MemtableCursor::new(Arc::clone(&memtable));
@@ -364,8 +367,8 @@ mod tests {
     #[test]
     fn a_reader_sees_its_past() {
         let memtable = Memtable::new();
-        memtable.insert(put(b"k", 5, b"five"));
-        memtable.insert(put(b"k", 9, b"nine"));
+        memtable.insert(put(b"k", 5, b"five"), 5);
+        memtable.insert(put(b"k", 9, b"nine"), 9);
         assert_eq!(memtable.get(b"k", 4), None);
         assert_eq!(memtable.get(b"k", 8), Some(put(b"k", 5, b"five")));
         assert_eq!(memtable.get(b"k", 9), Some(put(b"k", 9, b"nine")));
@@ -380,7 +383,7 @@ mod tests {
             scope.spawn(|| {
                 for seq in 1..=count {
                     let key = (seq.wrapping_mul(0x9E37_79B9_7F4A_7C15) % 1000).to_be_bytes();
-                    memtable.insert(put(&key, seq, b"v"));
+                    memtable.insert(put(&key, seq, b"v"), seq);
                 }
             });
             scope.spawn(|| {

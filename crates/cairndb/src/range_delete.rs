@@ -82,7 +82,7 @@ impl RangeDeletes {
     }
 
     /// As [`RangeDeletes::insert`]; but of two over one fragment that are `alike`, only the newer stays.
-    fn insert_unless(&mut self, start: &[u8], end: &[u8], seq: SeqNo, alike: Alike<'_>) -> usize {
+    pub(crate) fn insert_unless(&mut self, start: &[u8], end: &[u8], seq: SeqNo, alike: Alike<'_>) -> usize {
         if start >= end {
             return 0;
         }

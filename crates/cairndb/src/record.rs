@@ -22,6 +22,7 @@
 //! # Invariants
 //! - I1. A record is written only inside room that was laid down before, so a full disk is met before any byte.
 
+use std::io;
 use std::ops::Range;
 
 use cairndb_storage::{File, FileName, Site};
@@ -30,7 +31,7 @@ use crate::coding::{Decoder, Place};
 use crate::error::{Error, Result};
 use crate::files::{lay_down, len_of, read_at, sync_file};
 use crate::header::{HEADER_LEN, Header};
-use crate::sync::Arc;
+use crate::sync::{Arc, Mutex};
 
 /// The length of a record's header, in bytes. FORMAT.md, "Constants".
 pub(crate) const RECORD_HEADER_LEN: usize = 32;
@@ -115,9 +116,43 @@ pub(crate) struct RecordWriter {
     room_step_max: u64,
 }
 
+/// A file that a writer and maintenance may sync at the same time. The system tells of a failure once for each open file,
+/// and to whoever asks first; then the next sync "succeeds". So they take turns, and after a failure no other is tried.
+struct SyncedByMany {
+    file: Arc<dyn File>,
+    failed: Mutex<Option<(io::ErrorKind, String)>>,
+}
+
+impl File for SyncedByMany {
+    fn reserve(&self, site: Site, len: u64) -> io::Result<()> {
+        self.file.reserve(site, len)
+    }
+
+    fn append(&self, site: Site, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        self.file.append(site, offset, bytes)
+    }
+
+    fn read_at(&self, site: Site, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
+        self.file.read_at(site, offset, buf)
+    }
+
+    fn len(&self, site: Site) -> io::Result<u64> {
+        self.file.len(site)
+    }
+
+    fn sync(&self, site: Site) -> io::Result<()> {
+        let mut failed = self.failed.lock();
+        if let Some((kind, told)) = &*failed {
+            return Err(io::Error::new(*kind, format!("an earlier sync has failed: {told}")));
+        }
+        self.file.sync(site).inspect_err(|error| *failed = Some((error.kind(), error.to_string())))
+    }
+}
+
 impl RecordWriter {
     /// Begins a log in an empty file by laying down its first room. The header is put down by [`RecordWriter::begin`].
     pub(crate) fn new(file: Arc<dyn File>, name: FileName, id: u128, room_step_max: u64) -> RecordWriter {
+        let file = Arc::new(SyncedByMany { file, failed: Mutex::new(None) });
         RecordWriter { file, name, place: Place::new(id, name.number), end: 0, room: 0, room_step_max }
     }
 

@@ -85,11 +85,11 @@ pub struct RepairReport {
 /// begun in `to` has been removed as far as that was possible.
 pub fn repair(from: Arc<dyn Storage>, to: Arc<dyn Storage>, options: Options) -> Result<RepairReport> {
     options.check()?;
+    let _from_lock = lock(from.as_ref(), LockMode::Shared, "repair.lock")?;
+    let _to_lock = lock(to.as_ref(), LockMode::Exclusive, "repair.lock")?;
     if let Some(name) = list_files(to.as_ref(), "repair.list")?.first() {
         return Err(Error::invalid(format_args!("the new database's place is not empty: it holds {name}")));
     }
-    let _from_lock = lock(from.as_ref(), LockMode::Shared, "repair.lock")?;
-    let _to_lock = lock(to.as_ref(), LockMode::Exclusive, "repair.lock")?;
     let mut files = list_files(from.as_ref(), "repair.list")?;
     files.retain(|name| name.kind != FileKind::Reserve);
     if files.is_empty() {
@@ -442,9 +442,11 @@ impl Repair {
     }
 
     fn take_batch(&mut self, payload: &[u8]) -> Result<()> {
+        let mut since = None;
         for entry in decode_batch(payload).into_iter().flat_map(|(_, entries)| entries.flatten()) {
             self.base_seq = self.base_seq.min(entry.seq);
-            self.memtable.insert(entry);
+            let since = *since.get_or_insert(entry.seq);
+            self.memtable.insert(entry, since);
         }
         if self.memtable.memory_len() < self.options.memtable_bytes() { Ok(()) } else { self.spill() }
     }
@@ -570,7 +572,7 @@ impl Repair {
             next_seq = next_seq.max(meta.counts.seq_max + 1);
         }
         if !report.sealed || !report.is_whole() {
-            next_seq += SEQ_JUMP;
+            next_seq = next_seq.saturating_add(SEQ_JUMP);
         }
         if next_seq >= SEQ_LIMIT {
             return Err(Error::invalid("no sequence numbers are left for a new database"));

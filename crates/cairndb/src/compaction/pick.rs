@@ -238,7 +238,7 @@ fn cheapest(version: &Version, level: usize) -> Option<&Arc<Table>> {
         let meta = &table.meta;
         let below: u64 =
             version.overlapping(level + 1, &meta.start, &meta.end).map(|table| table.meta.len).sum();
-        (below * 1000 / meta.len.max(1), meta.number)
+        (below.saturating_mul(1000) / meta.len.max(1), meta.number)
     })
 }
 

@@ -138,9 +138,11 @@ fn open_locked(storage: &Arc<dyn Storage>, options: &Options, read_only: bool) -
     Ok(opening)
 }
 
-/// After an open that met a full disk: removes the reserve, and tables that were begun and never named; whether there was
-/// any. Up to the first write that open has found everything whole that the manifest asks for, so no later one can have
-/// use for them; unless a newer manifest stands, which may once have been whole.
+/// After an open that met a full disk: removes the reserve, tables that were begun and never named, and logs that have
+/// been flushed; whether there was any. Up to the first write that open has found everything whole that the manifest asks
+/// for, so no later one can have use for them; unless another manifest stands. Then the chosen one may be in the page cache
+/// alone, and the older one, with all that it names, is what a power loss would leave. One that stands alone does so because
+/// it was synced before its predecessor went.
 fn make_way(storage: &dyn Storage) -> Result<bool> {
     let listing = list(storage)?;
     let mut removed = false;
@@ -149,16 +151,11 @@ fn make_way(storage: &dyn Storage) -> Result<bool> {
     };
     listing.reserves.iter().for_each(|number| remove(FileKind::Reserve, *number));
     let recovered = manifest::recover(storage, &listing.manifests)?;
-    if let Some(recovered) =
-        recovered.filter(|found| listing.manifests.last() == Some(&found.header.name.number))
-    {
-        let Recovered { header, state, .. } = recovered;
+    if let Some(Recovered { state, .. }) = recovered.filter(|_| listing.manifests.len() == 1) {
         let unnamed = listing.sstables.iter().filter(|number| !state.tables.contains_key(number));
         unnamed.for_each(|number| remove(FileKind::SsTable, *number));
         let passed = listing.wals.iter().filter(|number| **number < state.checkpoint.wal);
         passed.for_each(|number| remove(FileKind::Wal, *number));
-        let replaced = listing.manifests.iter().filter(|number| **number < header.name.number);
-        replaced.for_each(|number| remove(FileKind::Manifest, *number));
     }
     Ok(removed)
 }
@@ -287,9 +284,11 @@ impl Opening {
         let storage = Arc::clone(&self.storage);
         let (full_len, mut seq) = (self.options.memtable_bytes(), self.state.checkpoint.seq);
         wal::replay(storage.as_ref(), &survey, |entries| {
+            let mut since = None;
             for entry in entries {
                 self.replayed.table_len += entry.data_len() + TABLE_ENTRY_LEN;
-                self.replayed.memtable.insert(entry);
+                let since = *since.get_or_insert(entry.seq);
+                self.replayed.memtable.insert(entry, since);
                 self.report.entries += 1;
                 seq = entry.seq + 1;
             }
@@ -407,6 +406,11 @@ impl Opening {
         let mut found = Vec::new();
         for number in &listing.reserves {
             let name = FileName { kind: FileKind::Reserve, number: *number };
+            if *number == u64::MAX {
+                // Nothing could be numbered after it, and it is only room.
+                drop(self.storage.remove("open.remove", name));
+                continue;
+            }
             let file = open_file(self.storage.as_ref(), name, "open.open")?;
             found.push((*number, len_of(file.as_ref(), name, "open.len")?));
         }

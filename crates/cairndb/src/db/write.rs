@@ -287,7 +287,7 @@ impl Engine {
         let memtable = Arc::clone(&self.current.read().active.memtable);
         for (batch, first_seq) in &accepted {
             for entry in batch.entries(*first_seq) {
-                memtable.insert(entry.expect("a batch that was just built is whole"));
+                memtable.insert(entry.expect("a batch that was just built is whole"), *first_seq);
             }
         }
         self.visible.store(log.next_seq - 1, Ordering::Release);
@@ -348,7 +348,8 @@ impl Engine {
         let wal = log.wal.as_mut().ok_or(Error::Closed)?;
         let has_all = wal.has_room(len + DELETE_ROOM_LEN) && log.reserve.covers(table_len);
         let takes_all = batch.only_deletes() && wal.has_room(len);
-        let is_enough = has_all || takes_all && self.is_full();
+        // A full disk is one no longer when everything that is to be laid down has been.
+        let is_enough = if self.is_full() { takes_all } else { has_all };
         if !is_enough {
             let covered = log.reserve.cover(self.storage.as_ref(), table_len);
             self.counters.reserve_bytes.store(log.reserve.len(), Ordering::Relaxed);

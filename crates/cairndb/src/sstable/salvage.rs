@@ -370,6 +370,8 @@ impl Salvage {
 
 /// The length of the block that begins with `bytes`, which stand at `offset`: it ends where its checksum fits.
 fn block_at(bytes: &[u8], place: Place, offset: u64) -> Option<u32> {
+    // The checksum of what comes before, so that many plausible lengths cost no more than one.
+    let (mut crc, mut crc_of) = (place.checksum(offset, &[]), 0);
     (0..bytes.len().checked_sub(BLOCK_TRAILER_LEN - 1)?).find_map(|len| {
         // All but a few lengths are ruled out by what would be the trailer.
         let unpacked_len = Decoder::at(bytes, len + 1).u32()? as usize;
@@ -378,8 +380,13 @@ fn block_at(bytes: &[u8], place: Place, offset: u64) -> Option<u32> {
             PACKING_LZ4 => unpacked_len > len && unpacked_len / 255 <= len,
             _ => false,
         };
-        let crc = || Decoder::at(bytes, len + 5).u32() == Some(place.checksum(offset, &[&bytes[..len + 5]]));
-        (fits && crc()).then_some(len as u32)
+        if !fits {
+            return None;
+        }
+        crc = crc32c::crc32c_append(crc, &bytes[crc_of..len]);
+        crc_of = len;
+        let whole = crc32c::crc32c_append(crc, &bytes[len..len + 5]);
+        (Decoder::at(bytes, len + 5).u32() == Some(whole)).then_some(len as u32)
     })
 }
 
