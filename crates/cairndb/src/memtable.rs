@@ -402,4 +402,22 @@ mod tests {
             });
         });
     }
+
+    /// A batch of many range deletes, each within the last: each lay over all that came before, with a number of its own,
+    /// and 20,000 of them took more memory than there was, again at each open.
+    #[test]
+    fn nested_range_deletes_of_one_batch_took_memory_by_their_square() {
+        let memtable = Memtable::new();
+        let delete = |key: &[u8], seq| {
+            let (kind, value) = (Kind::RangeDelete, &b"z"[..]);
+            memtable.insert(EntryRef { key, seq, kind, expires_at_ms: 0, value }, 10);
+        };
+        for number in 0..2000_u64 {
+            delete(format!("k{number:04}").as_bytes(), 10 + number);
+        }
+        assert!(memtable.memory_len() < 1 << 20, "{} bytes", memtable.memory_len());
+        assert_eq!(memtable.newest_range_delete_over(b"k0000", SeqNo::MAX), Some(10));
+        assert_eq!(memtable.newest_range_delete_over(b"k1999x", SeqNo::MAX), Some(2009));
+        assert_eq!(memtable.newest_range_delete_over(b"k1999x", 9), None);
+    }
 }

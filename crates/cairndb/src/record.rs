@@ -236,6 +236,8 @@ pub(crate) struct RecordReader {
     /// The bytes of the file from `window_start` on.
     window: Vec<u8>,
     window_start: u64,
+    /// At least so much is read at once.
+    ahead: usize,
 }
 
 impl RecordReader {
@@ -243,8 +245,18 @@ impl RecordReader {
     pub(crate) fn new(file: Arc<dyn File>, header: &Header, site: Site) -> Result<RecordReader> {
         let name = header.name;
         let file_len = len_of(file.as_ref(), name, site)?;
-        let (place, window) = (header.place(), Vec::new());
-        Ok(RecordReader { file, name, place, site, file_len, offset: HEADER_LEN, window, window_start: 0 })
+        let (place, window, ahead) = (header.place(), Vec::new(), READ_AHEAD_LEN);
+        Ok(RecordReader {
+            file,
+            name,
+            place,
+            site,
+            file_len,
+            offset: HEADER_LEN,
+            window,
+            window_start: 0,
+            ahead,
+        })
     }
 
     pub(crate) fn offset(&self) -> u64 {
@@ -273,6 +285,11 @@ impl RecordReader {
         self.offset = offset + record_len(header.payload_len);
         let payload = &self.window[range];
         Ok(Found::Record(Record { offset, kind: header.kind, vouched: header.vouched, payload }))
+    }
+
+    /// Reads no byte that is not asked for: what cannot be read behind a record is no damage to it.
+    pub(crate) fn exact(self) -> RecordReader {
+        RecordReader { ahead: 0, ..self }
     }
 
     /// From a bad record on, goes to the next whole one, if there is any.
@@ -316,7 +333,7 @@ impl RecordReader {
         }
         let window_end = self.window_start + self.window.len() as u64;
         if offset < self.window_start || offset + len as u64 > window_end {
-            let wanted = (len.max(READ_AHEAD_LEN) as u64).min(self.file_len - offset) as usize;
+            let wanted = (len.max(self.ahead) as u64).min(self.file_len - offset) as usize;
             self.window.resize(wanted, 0);
             self.window_start = offset;
             let read = read_at(self.file.as_ref(), self.name, offset, &mut self.window, self.site)?;
@@ -332,7 +349,7 @@ impl RecordReader {
 
 #[cfg(test)]
 mod tests {
-    use cairndb_storage::{FileKind, Memory, Storage};
+    use cairndb_storage::{Fault, Faulty, FileKind, Memory, Operation, Storage};
 
     use super::*;
 
@@ -388,5 +405,21 @@ mod tests {
         assert!(reader.skip_bad().unwrap());
         let Found::Record(record) = reader.next().unwrap() else { panic!("the third record") };
         assert_eq!(record.payload, b"three");
+    }
+
+    /// Maintenance and a writer sync the same log. The system told one of them that the sync had failed, and the other, who
+    /// asked next, that all was well: it acknowledged what was lost.
+    #[test]
+    fn a_failed_sync_was_told_to_one_of_two() {
+        let disk = Faulty::default();
+        let (number, file) = disk.create("test", FileKind::Wal, 0).unwrap();
+        let name = FileName { kind: FileKind::Wal, number };
+        let mut log = RecordWriter::new(file, name, 7, 4096);
+        log.make_room(100, "test").unwrap();
+        disk.fail(Fault::nth(1, io::ErrorKind::Other).on(Operation::Sync));
+        log.sync("test").unwrap_err();
+        let again = log.sync("test").unwrap_err();
+        assert!(again.to_string().contains("an earlier sync has failed"), "{again}");
+        sync_file(log.file.as_ref(), name, "test").unwrap_err();
     }
 }

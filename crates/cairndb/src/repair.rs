@@ -81,7 +81,7 @@ pub struct RepairReport {
 /// Bytes that are damaged or cannot be read are no error: the report lists what is lost with them. It takes the memory of
 /// a compaction of all tables at once, and up to a sixth of the budget for logs.
 ///
-/// Errors: `Invalid` if there is nothing to repair or `to` is not empty; `Locked`; `DiskFull` and `Io`, after which what was
+/// Errors: `Invalid` if there is nothing to repair, it is of another format, or `to` is not empty; `Locked`; `DiskFull` and `Io`, after which what was
 /// begun in `to` has been removed as far as that was possible.
 pub fn repair(from: Arc<dyn Storage>, to: Arc<dyn Storage>, options: Options) -> Result<RepairReport> {
     options.check()?;
@@ -163,7 +163,7 @@ impl Repair {
     }
 
     fn run(mut self) -> Result<RepairReport> {
-        self.read_manifest();
+        self.read_manifest()?;
         self.guard()?;
         self.read_logs()?;
         let tables = self.open_tables();
@@ -176,13 +176,18 @@ impl Repair {
     }
 
     /// Finds out which manifest is to be believed, and how far.
-    fn read_manifest(&mut self) {
+    ///
+    /// Errors: `Invalid` if one is of another format: it is whole, and no business of this engine's.
+    fn read_manifest(&mut self) -> Result<()> {
         for name in &self.listed {
             let header = open_file(self.from.as_ref(), *name, "repair.open")
                 .and_then(|file| Header::read(file.as_ref(), *name, "repair.header"));
             match header {
+                // No log begins with such a number, so what it says is not to be believed.
+                Ok(header) if name.kind == FileKind::Wal && header.own[2] >= SEQ_LIMIT => {}
                 Ok(header) => drop(self.headers.insert(*name, header)),
                 Err(Error::Corrupt { .. }) => {}
+                Err(error @ Error::Invalid { .. }) if name.kind == FileKind::Manifest => return Err(error),
                 Err(error) => self.report.left_out.push((name.to_string(), error.to_string())),
             }
         }
@@ -204,7 +209,7 @@ impl Repair {
                  Keys that were deleted or overwritten before may be back, if their SSTables were obsolete",
                 ids.len()
             ));
-            return;
+            return Ok(());
         };
         let number = found.header.name.number;
         self.report.manifest = Some(found.header.name.to_string());
@@ -235,6 +240,7 @@ impl Repair {
                  Keys that were deleted or overwritten before may be back, if these were obsolete"
             )
         }));
+        Ok(())
     }
 
     /// Lays down what keeps an unfinished repair from being taken for a database (I2).
@@ -392,7 +398,7 @@ impl Repair {
             };
             match self.headers.get(&name).copied() {
                 Some(header) if self.manifest.is_none() || ours.contains(&header.id) => {
-                    let reader = RecordReader::new(file, &header, "wal.read")?;
+                    let reader = RecordReader::new(file, &header, "wal.read")?.exact();
                     logs.push(Log {
                         name,
                         reader: Some(reader),
@@ -423,6 +429,7 @@ impl Repair {
                     let header = |id| Header { name, features: 0, manifest: 0, id, own: [0; 3] };
                     let found = ours.iter().find_map(|id| has_record(&header(*id)));
                     let reader = found.and_then(|header| RecordReader::new(file, &header, "wal.read").ok());
+                    let reader = reader.map(RecordReader::exact);
                     let bad = Some(Error::corrupt(name, 0, "the log's header is not whole"));
                     logs.push(Log { name, reader, own: None, id: found.map_or(0, |header| header.id), bad });
                 }

@@ -15,6 +15,7 @@ use crate::coding::Decoder;
 use crate::db::{BackupMode, Db};
 use crate::error::{Error, Result};
 use crate::inspect::inspect;
+use crate::repair::repair;
 use crate::sync::Arc;
 
 /// No file that is edited grows beyond this, in bytes.
@@ -191,6 +192,14 @@ pub fn drive(files: &Files) -> Driven {
     match Db::open_with(Arc::new(memory), options(3000)) {
         Ok(db) => drop(read_all(&db, driven.sound)),
         Err(error) => refuse(&error, driven.sound),
+    }
+    let repaired = Memory::default();
+    match repair(Arc::new(memory_of(files)), Arc::new(repaired.clone()), options(5000)) {
+        Ok(_) => {
+            let made = verify(Arc::new(repaired)).expect("a repair makes a database");
+            assert!(made.ok(), "what was repaired is not sound: {made:?}");
+        }
+        Err(error) => check_error(&error),
     }
     driven
 }

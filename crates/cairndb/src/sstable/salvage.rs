@@ -337,7 +337,10 @@ impl Salvage {
             let mut wanted = WALK_LEN;
             let handle = loop {
                 let mut bytes = vec![0; wanted.min((end - offset) as usize)];
-                let read = read_at(file.as_ref(), self.name, offset, &mut bytes, "salvage.read")?;
+                // What stood whole before a place that cannot be read is not lost with it.
+                let Ok(read) = read_at(file.as_ref(), self.name, offset, &mut bytes, "salvage.read") else {
+                    break None;
+                };
                 if let Some(len) = block_at(&bytes[..read], self.place, offset) {
                     break Some(BlockHandle { offset, len });
                 }

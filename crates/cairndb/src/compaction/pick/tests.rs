@@ -311,3 +311,14 @@ fn range_deletes_may_hide_all_that_lies_under_them() {
     assert_eq!(over("5 d-e 80"), "5:1 6:3 > 6");
     assert_eq!(over("5 a-c 10"), "5:1 6:2 > 6");
 }
+
+/// A manifest may say of each table that it is 2^48 bytes long: what lies under one, times a thousand, overflowed.
+#[test]
+fn lengths_that_no_disk_has_ended_in_a_panic() {
+    let names: Vec<String> =
+        (0..70_u32).map(|n| format!("6 {0:02}-{1:02} {2}", n, n + 1, (1_u64 << 48) - 1)).collect();
+    let tables: Vec<&str> = names.iter().map(String::as_str).chain(["5 00-70 1"]).collect();
+    let version = version_with(&tables, |meta| meta.counts.range_deletes = u64::from(meta.number == 71));
+    let told = owed_in(&version, Waiting::Entries(0));
+    assert!(told.starts_with("5:71 6:1 "), "{told}");
+}
