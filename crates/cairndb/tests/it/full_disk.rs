@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::sync::Arc;
 
-use cairndb::storage::{Fault, Faulty, FileKind, Storage};
+use cairndb::storage::{Fate, Fault, Faulty, FileKind, FileName, Storage, Unsynced};
 use cairndb::{Db, Error, verify};
 
 use crate::common;
@@ -288,4 +288,81 @@ fn a_failed_call_while_the_reserve_was_laid_down_looked_like_a_full_disk() {
     assert_eq!(disk.struck_calls(), 1);
     db.put("k", "v").unwrap();
     assert!(db.stats().reserve_bytes > 0);
+}
+
+/// An open that had to make room took every manifest but the newest for replaced, and removed them and their logs. But the
+/// newest may be in the page cache alone, left by an open that was killed; then a power loss took all there was.
+#[test]
+fn an_open_without_room_removed_the_only_manifest_that_was_synced() {
+    let disk = Faulty::default();
+    let (db, mut map) = (open(&disk, 1), Map::new());
+    (0..40).for_each(|number| put(&db, &mut map, number).unwrap());
+    db.flush().unwrap();
+    (40..60).for_each(|number| put(&db, &mut map, number).unwrap());
+    let begun = disk.kill();
+    let without_room = |stop_first: u64, stop_second: u64| {
+        let disk = begun.crashed_with(&mut |_| Fate::Keep);
+        disk.stop_after(stop_first);
+        let stopped = Db::open_with(Arc::new(disk.clone()), common::options(BUDGET, 100));
+        let disk = disk.kill();
+        drop(stopped);
+        // Whoever needs the room may have removed the reserve.
+        let names = disk.list("test").unwrap();
+        for name in names.iter().filter(|name| name.kind == FileKind::Reserve) {
+            disk.remove("test", *name).unwrap();
+        }
+        disk.set_capacity(Some(disk.used_bytes()));
+        disk.stop_after(stop_second);
+        let stopped = Db::open_with(Arc::new(disk.clone()), common::options(BUDGET, 200));
+        // Names reach the disk, bytes do not.
+        let found = disk.crash_with(&mut |unsynced| match unsynced {
+            Unsynced::Sector { .. } | Unsynced::Length { .. } => Fate::Lose,
+            _ => Fate::Keep,
+        });
+        drop(stopped);
+        found.set_capacity(None);
+        found
+    };
+    for stop_first in 1..60 {
+        for stop_second in 1..60 {
+            let what = format!("stopped after {stop_first} and {stop_second} calls");
+            let found = without_room(stop_first, stop_second);
+            let db = Db::open_with(Arc::new(found), common::options(BUDGET, 300));
+            require_exactly(&db.unwrap_or_else(|error| panic!("{what}: {error}")), &map, &what);
+        }
+    }
+}
+
+/// Once a put had been refused, every look for idleness compacted all there was, also when there had been room for long.
+#[test]
+fn a_disk_that_had_been_full_for_a_moment_counted_as_full_for_good() {
+    let disk = Faulty::default();
+    let (db, mut map) = (open(&disk, 1), Map::new());
+    (0..900).for_each(|number| put(&db, &mut map, number).unwrap());
+    rest(&db);
+    disk.set_capacity(Some(disk.used_bytes()));
+    let refused = (900..5000).any(|number| put(&db, &mut map, number).is_err());
+    assert!(refused, "a put was not refused");
+    disk.set_capacity(None);
+    let before = db.stats();
+    for number in 6000..6040 {
+        put(&db, &mut map, number).unwrap();
+        rest(&db);
+    }
+    let after = db.stats();
+    assert!(after.flushes <= before.flushes + 2, "{} flushes for 40 puts", after.flushes - before.flushes);
+    require_exactly(&db, &map, "afterwards");
+}
+
+/// Nothing can be numbered after such a file, so every put was damage.
+#[test]
+fn a_reserve_of_the_greatest_number_ended_all_writing() {
+    let disk = Faulty::default();
+    open(&disk, 1).close().unwrap();
+    let name = FileName { kind: FileKind::Reserve, number: u64::MAX };
+    disk.write_file(name, b"");
+    let (db, mut map) = (open(&disk, 100), Map::new());
+    (0..500).for_each(|number| put(&db, &mut map, number).unwrap());
+    rest(&db);
+    assert!(db.stats().stopped.is_none() && disk.read_file(name).is_none());
 }

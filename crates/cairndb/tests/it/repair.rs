@@ -604,3 +604,27 @@ fn bytes_that_cannot_be_read_count_as_damaged() {
     }
     assert!(lossy.contains("salvage.read") && lossy.contains("wal.read"), "{lossy:?}");
 }
+
+/// Where blocks have to be found by their checksums, each place that might end one cost the checksum of all before it:
+/// in a long value of the right bytes that is every place.
+#[test]
+fn a_value_of_plausible_ends_took_time_by_its_square() {
+    let disk = Faulty::default();
+    let roomy = Options { memory_budget_bytes: 64 << 20, ..options(Compression::None) };
+    let db = Db::open_with(Arc::new(disk.clone()), roomy.clone()).unwrap();
+    db.put("long", vec![1; 4 << 20]).unwrap();
+    db.put("short", "value").unwrap();
+    db.flush().unwrap();
+    db.close().unwrap();
+    let mut files = files_of(&disk);
+    let (_, table) = files.iter_mut().find(|(name, _)| name.kind == FileKind::SsTable).unwrap();
+    // The footer is gone, so that nothing says where the index is; and so is the block of the long value.
+    let len = table.len();
+    table[len - 20] ^= 1;
+    table[1000] ^= 2;
+    let begun = std::time::Instant::now();
+    let to = Faulty::default();
+    let report = repair(Arc::new(disk_of(&files)), Arc::new(to), roomy).unwrap();
+    assert!(!report.losses.is_empty(), "{report:?}");
+    assert!(begun.elapsed().as_secs() < 60, "{:?}", begun.elapsed());
+}
