@@ -32,6 +32,7 @@ cargo xtask <command>
              sabotage   one planted bug, drawn by the commit, must be caught
              kill       tests/rigs/kill.sh: a writing process is killed 50 times
              power      tests/rigs/power.sh: 5 power cuts on ext4, 5 on xfs (needs root)
+             full disk  tests/rigs/full_disk.sh: a full ext4 of 32 MiB, emptied by deletes (needs root)
              strace     tests/rigs/strace.sh: the kernel refuses calls, a sample of 400 (needs strace)
              docs       cargo doc, warnings are errors
              tidy       see below

@@ -1,7 +1,6 @@
 //! Metamorphic: what a database answers does not depend on how it was opened.
 //!
-//! The answers are compared with each other, not with the oracle: what both got wrong in one way under every option
-//! would pass, and what one option changes would not.
+//! Every answer is held against the oracle, as in any world, and their bytes against those under the other options.
 
 use cairndb::Compression;
 
