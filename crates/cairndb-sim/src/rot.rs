@@ -109,7 +109,9 @@ fn flip_piece(
                 for bit in bits(at) {
                     let flip = Flip { name: *name, offset: at - begin, bit, life: lives[at - begin] };
                     let found = quietly(|| flip.look(built).map_err(Trouble::told));
-                    tally.add(found.map_err(|told| format!("{flip}: {told}"))?.counted(), 1);
+                    let counted = found.map_err(|told| format!("{flip}: {told}"))?.counted();
+                    tally.follow(&format!("{flip}: {counted}"));
+                    tally.add(counted, 1);
                     tally.add(unit, 1);
                     tally.add("live", u64::from(flip.life == Life::Live));
                 }

@@ -24,7 +24,8 @@ impl Tally {
         self.counts.iter().map(|(name, count)| (*name, *count))
     }
 
-    /// A hash of everything that was asked, answered and called, in order. Of two tallies it is of no use.
+    /// A hash, in order, of every step, of how many storage calls it made and how much it left on the disk; of the answers, and
+    /// of every byte on the disk at the end. Of two tallies it is of no use.
     pub fn trace(&self) -> u64 {
         self.trace
     }

@@ -20,7 +20,7 @@ use crate::oracle::{Change, Map, Name, Oracle, Slot, live, within};
 use crate::quiet::quietly;
 use crate::reads::{Answers, Moment, check_read, everything, is_entry, range};
 use crate::script::{Config, Expect, Item, Op, Read, Step, Written, key};
-use crate::states::{Take, Watch};
+use crate::states::{Take, Watch, image_hash};
 use crate::tally::Tally;
 use crate::trouble::{Done, Trouble, require};
 
@@ -37,7 +37,7 @@ pub(crate) fn run(config: &Config, steps: &[Step]) -> Result<Tally, String> {
         world.begin()?;
         world.take_steps(steps, at)?;
         world.end()?;
-        world.tally.follow(&format!("answers {:x}", world.answers.hash()));
+        world.follow_end();
         Ok(world.tally)
     })
 }
@@ -62,6 +62,7 @@ pub(crate) fn run_watched(config: &Config, steps: &[Step], from: usize, take: Ta
             watch.look();
         }
         world.judge_states(world.oracle.allowed())?;
+        world.follow_end();
         Ok(world.tally)
     })
 }
@@ -179,6 +180,12 @@ impl World<'_> {
             allowed.push(Arc::clone(&self.oracle.map));
         }
         self.judge_states(allowed)
+    }
+
+    /// What was answered, and every byte that is left.
+    fn follow_end(&mut self) {
+        let (answers, disk) = (self.answers.hash(), image_hash(&self.disk));
+        self.tally.follow(&format!("answers {answers:x}, disk {disk:x}"));
     }
 
     fn judge_states(&mut self, allowed: Vec<Arc<Map>>) -> Result<(), String> {
