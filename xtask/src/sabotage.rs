@@ -3,7 +3,8 @@
 //! Each `crates/cairndb-sim/sabotage/NN-name.patch` begins with a few lines of `Word: text`:
 //! ```text
 //! Breaks: promise 2: a `Sync` write survives, and what was written to the log before it does not
-//! Like: <store> issue <number>, "<title>" (<address>)          where it is modelled on a public report
+//! Like: <store> issue <number>, "<title>" (<address>)          where it is modelled on a public report; without
+//!                                                              quotation marks it says in our words what went wrong
 //! Rig: sim crash --count 60000
 //! ```
 //! A patch is applied to a copy of the tree, the rig is built there and run, and it must fail and say why. A patch that
