@@ -2,8 +2,8 @@
 //!
 //! cargo-mutants makes the changes: another operator, a field left out, a function that returns a constant. Seed s
 //! takes every 200th of them in the rooms below, beginning with number s, so that a few seeds are spread over all rooms.
-//! A mutant meets the tests of the engine, of the simulator and of the command line. One that does not compile counts
-//! neither way; one that hangs is caught.
+//! A mutant meets the engine's tests first, and if it lives, those of the simulator and of the command line. One that does
+//! not compile counts neither way; one that hangs is caught.
 //!
 //! # Why this way
 //! In a scratch copy with one warm target directory, in place: a mutant costs one incremental build. No mutant is
@@ -14,7 +14,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::sabotage::copy_tree;
+use crate::sabotage::{apply, copy_tree};
 
 /// Where what is lost or wrong is decided.
 const ROOMS: [&str; 7] =
@@ -57,7 +57,7 @@ pub(crate) fn mutants(root: &Path, arguments: &[&str]) -> bool {
     let mut total = Score::default();
     let mut seed = from;
     while seed < SEED_COUNT && (seed == from || begun.elapsed() < limit) {
-        match try_seed(&scratch, seed) {
+        match try_seed(root, &scratch, seed) {
             Ok(score) => {
                 for name in &score.survivors {
                     println!("LIVES    {name}");
@@ -89,22 +89,51 @@ pub(crate) fn mutants(root: &Path, arguments: &[&str]) -> bool {
 }
 
 /// The mutants of one seed.
-fn try_seed(scratch: &Path, seed: u64) -> Result<Score, String> {
+fn try_seed(root: &Path, scratch: &Path, seed: u64) -> Result<Score, String> {
     let out = scratch.with_file_name("out");
     if out.exists() {
         fs::remove_dir_all(&out).map_err(|error| error.to_string())?;
     }
     run_mutants(scratch, &out, seed)?;
-    let listed = |name: &str| -> Result<Vec<String>, String> {
+    let read = |name: &str| {
         let path = out.join("mutants.out").join(name);
-        let text = fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
-        Ok(text.lines().map(str::to_string).collect())
+        fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))
     };
-    Ok(Score {
-        caught: listed("caught.txt")?.len() + listed("timeout.txt")?.len(),
-        unviable: listed("unviable.txt")?.len(),
-        survivors: listed("missed.txt")?,
-    })
+    let count = |name: &str| read(name).map(|text| text.lines().count());
+    let mut score = Score {
+        caught: count("caught.txt")? + count("timeout.txt")?,
+        unviable: count("unviable.txt")?,
+        survivors: Vec::new(),
+    };
+    let (missed, outcomes) = (read("missed.txt")?, read("outcomes.json")?);
+    let diffs = outcomes.split(r#""summary": "MissedMutant""#).skip(1).map(|rest| {
+        let path = rest.split_once(r#""diff_path": ""#)?.1;
+        path.split_once('"').map(|(path, _)| out.join("mutants.out").join(path))
+    });
+    for (name, diff) in missed.lines().zip(diffs) {
+        apply(scratch, &diff.ok_or_else(|| format!("no diff of {name}"))?)?;
+        match passes_the_other_tests(scratch)? {
+            true => score.survivors.push(name.to_string()),
+            false => score.caught += 1,
+        }
+        copy_tree(root, scratch)?;
+    }
+    Ok(score)
+}
+
+fn passes_the_other_tests(scratch: &Path) -> Result<bool, String> {
+    let mut command = Command::new("cargo");
+    command.args(["nextest", "run", "--cargo-profile", "mutants", "--package", "cairndb-sim"]);
+    command.args(["--package", "cairndb-cli"]);
+    let output = prepared(command, scratch).output().map_err(|error| format!("cargo nextest: {error}"))?;
+    Ok(output.status.success())
+}
+
+/// In the copy, with its target directory; tests that hang are ended soon: .config/nextest.toml.
+fn prepared(mut command: Command, scratch: &Path) -> Command {
+    command.current_dir(scratch).env("CARGO_TARGET_DIR", scratch.with_file_name("target"));
+    command.env("NEXTEST_PROFILE", "mutants").stdin(Stdio::null());
+    command
 }
 
 fn run_mutants(scratch: &Path, out: &Path, seed: u64) -> Result<(), String> {
@@ -124,11 +153,8 @@ fn run_mutants(scratch: &Path, out: &Path, seed: u64) -> Result<(), String> {
         command.arg("--file").arg(format!("crates/cairndb/src/{room}"));
     }
     command.arg("--shard").arg(format!("{seed}/{SEED_COUNT}")).args(["--sharding", "round-robin"]);
-    command.args(["--test-package", "cairndb,cairndb-sim,cairndb-cli"]).arg("--output").arg(out);
-    // A test that hangs is ended soon: .config/nextest.toml.
-    command.env("NEXTEST_PROFILE", "mutants");
-    command.current_dir(scratch).env("CARGO_TARGET_DIR", scratch.with_file_name("target"));
-    let output = command.stdin(Stdio::null()).output().map_err(|error| format!("cargo mutants: {error}"))?;
+    command.arg("--output").arg(out);
+    let output = prepared(command, scratch).output().map_err(|error| format!("cargo mutants: {error}"))?;
     // 0: all caught; 2: some live; 3: some hang. The rest is its own trouble.
     match output.status.code() {
         Some(0 | 2 | 3) => Ok(()),

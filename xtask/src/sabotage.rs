@@ -186,14 +186,7 @@ fn baseline(root: &Path, scratch: &Path, wanted: &[&Patch]) -> bool {
 /// How the patch was caught, or why not.
 fn try_patch(root: &Path, scratch: &Path, patch: &Patch) -> Result<String, String> {
     copy_tree(root, scratch)?;
-    let mut git = Command::new("git");
-    git.arg("apply").arg(&patch.path).current_dir(scratch);
-    // To git, the copy is no part of the repository around it.
-    git.env("GIT_CEILING_DIRECTORIES", scratch.parent().unwrap_or(scratch));
-    let applied = git.stderr(Stdio::piped()).output().map_err(|error| format!("git: {error}"))?;
-    if !applied.status.success() {
-        return Err(format!("does not apply: {}", String::from_utf8_lossy(&applied.stderr).trim()));
-    }
+    apply(scratch, &patch.path)?;
     let is_changed = |name: &String| fs::read(root.join(name)).ok() != fs::read(scratch.join(name)).ok();
     if patch.files.is_empty() || !patch.files.iter().all(is_changed) {
         return Err("does not apply: nothing was changed".into());
@@ -202,6 +195,19 @@ fn try_patch(root: &Path, scratch: &Path, patch: &Patch) -> Result<String, Strin
     match ran.passed {
         true => Err(format!("`{}` passes, in {:.1} s", patch.rig, ran.took.as_secs_f64())),
         false => Ok(format!("by `{}` in {:.1} s: {}", patch.rig, ran.took.as_secs_f64(), ran.told)),
+    }
+}
+
+/// Applies a patch to the copy.
+pub(crate) fn apply(scratch: &Path, patch: &Path) -> Result<(), String> {
+    let mut git = Command::new("git");
+    git.arg("apply").arg(patch).current_dir(scratch);
+    // To git, the copy is no part of the repository around it.
+    git.env("GIT_CEILING_DIRECTORIES", scratch.parent().unwrap_or(scratch));
+    let applied = git.stderr(Stdio::piped()).output().map_err(|error| format!("git: {error}"))?;
+    match applied.status.success() {
+        true => Ok(()),
+        false => Err(format!("does not apply: {}", String::from_utf8_lossy(&applied.stderr).trim())),
     }
 }
 
