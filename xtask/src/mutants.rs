@@ -10,7 +10,7 @@
 //! excused: those that live are printed, and `docs/mutants.md` says of each why.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -111,7 +111,7 @@ fn try_seed(root: &Path, scratch: &Path, seed: u64) -> Result<Score, String> {
         path.split_once('"').map(|(path, _)| out.join("mutants.out").join(path))
     });
     for (name, diff) in missed.lines().zip(diffs) {
-        apply(scratch, &diff.ok_or_else(|| format!("no diff of {name}"))?)?;
+        apply(scratch, &patch_of(name, diff)?)?;
         match passes_the_other_tests(scratch)? {
             true => score.survivors.push(name.to_string()),
             false => score.caught += 1,
@@ -119,6 +119,17 @@ fn try_seed(root: &Path, scratch: &Path, seed: u64) -> Result<Score, String> {
         copy_tree(root, scratch)?;
     }
     Ok(score)
+}
+
+/// A patch for git of what cargo-mutants has noted: there, in the place of the new file's name stands what was done.
+fn patch_of(name: &str, diff: Option<PathBuf>) -> Result<PathBuf, String> {
+    let path = diff.ok_or_else(|| format!("no diff of {name}"))?;
+    let text = fs::read_to_string(&path).map_err(|error| format!("{}: {error}", path.display()))?;
+    let file = name.split(':').next().unwrap_or_default();
+    let hunks = text.split_once("\n@@").map(|(_, hunks)| hunks).unwrap_or_default();
+    let patch = path.with_extension("patch");
+    fs::write(&patch, format!("--- a/{file}\n+++ b/{file}\n@@{hunks}")).map_err(|error| error.to_string())?;
+    Ok(patch)
 }
 
 fn passes_the_other_tests(scratch: &Path) -> Result<bool, String> {
