@@ -40,6 +40,7 @@ cargo xtask <command>
              miri       the engine's unit tests under Miri (needs nightly with miri and rust-src)
              wasm       cairndb and cairndb-storage, checked for wasm32-unknown-unknown
              deny       licences and sources of dependencies (needs cargo-deny)
+             fuzz lock  fuzz/Cargo.lock fits
              unchanged  git status says the same as before
            A missing tool is named and its check skipped. Exit code 1 if a check failed; with CI=true in the
            environment also if one was skipped.
