@@ -7,7 +7,7 @@
 //! do, the file is laid down again, and only when it stands in full are puts taken.
 //!
 //! How long it must be follows from what is in memory and on disk, so an empty database holds 20 KiB, and a put that makes
-//! the next flush longer lays down its share before it goes to the log.
+//! the next flush longer lays down its share before it goes to the log. When the database is idle, it is cut back.
 //!
 //! # Where it sits
 //! On `files`. `db` says what is needed, and when to give way. The storage may be shared with others, who can take what is
@@ -40,6 +40,9 @@ const SPARES: u64 = 3;
 
 /// For headers and footers, in bytes.
 const SLACK_LEN: u64 = 4 << 10;
+
+/// So much more than twice what is needed may be held, in bytes.
+const TRIM_SLACK_LEN: u64 = 64 << 10;
 
 /// An open keeps no more files than this of what earlier incarnations laid down.
 pub(crate) const FILES_MAX: usize = 4;
@@ -142,12 +145,25 @@ impl Reserve {
     pub(crate) fn give_up(&mut self, storage: &dyn Storage) -> bool {
         self.spent = true;
         let held = self.files.len();
-        self.files.retain_mut(|laid| {
-            // The handle goes first: a file that is open keeps its space.
-            laid.file = None;
-            storage.remove("reserve.remove", name(laid.number)).is_err()
-        });
+        self.files.retain_mut(|laid| remove(storage, laid));
         self.files.len() < held
+    }
+
+    /// Holds as much as is needed, where it has come to hold much more: what was needed once, for tables that have been cut
+    /// since, or for memtables that have been flushed. The shorter file stands before the longer ones go.
+    pub(crate) fn trim(&mut self, storage: &dyn Storage) {
+        let total_len = self.needs.total_len();
+        if self.spent || self.len() <= 2 * total_len + TRIM_SLACK_LEN {
+            return;
+        }
+        let mut old = std::mem::take(&mut self.files);
+        if self.grow(storage, total_len).is_err() {
+            // There is room for one of the two, and this one stands.
+            std::mem::swap(&mut self.files, &mut old);
+        }
+        // What cannot be removed is held on to.
+        old.retain_mut(|laid| remove(storage, laid));
+        self.files.splice(0..0, old);
     }
 
     fn lay_to(&mut self, storage: &dyn Storage, wanted: u64) -> Result<()> {
@@ -173,6 +189,13 @@ impl Reserve {
         let wanted = *len + missing;
         lay_down(file.as_ref(), name(*number), len, wanted, STEP_MAX, "reserve.reserve")
     }
+}
+
+/// Removes a file; whether it still stands.
+fn remove(storage: &dyn Storage, laid: &mut Laid) -> bool {
+    // The handle goes first: a file that is open keeps its space.
+    laid.file = None;
+    storage.remove("reserve.remove", name(laid.number)).is_err()
 }
 
 fn name(number: u64) -> FileName {

@@ -391,6 +391,10 @@ impl Engine {
             Owed::Nothing => {}
         }
         self.leave_mark(maintenance)?;
+        self.note_needs(maintenance, &current.version, None);
+        let mut log = self.log.lock();
+        log.reserve.trim(self.storage.as_ref());
+        self.counters.reserve_bytes.store(log.reserve.len(), Ordering::Relaxed);
         Ok(false)
     }
 

@@ -366,3 +366,28 @@ fn a_reserve_of_the_greatest_number_ended_all_writing() {
     rest(&db);
     assert!(db.stats().stopped.is_none() && disk.read_file(name).is_none());
 }
+
+/// docs/decisions/0010: of the longest table below level 0 one piece and half another, and an eighth more. While much was
+/// in memory, it was much longer.
+#[test]
+fn the_reserve_reaches_for_the_longest_table_and_is_cut_back() {
+    let disk = Faulty::default();
+    let db = Db::open_with(Arc::new(disk.clone()), common::options(4 << 20, 1)).unwrap();
+    let mut map = Map::new();
+    let mut most = 0;
+    for number in 0..20_000 {
+        put(&db, &mut map, number).unwrap();
+        most = most.max(db.stats().reserve_bytes);
+    }
+    db.compact().unwrap();
+    rest(&db);
+    let names = disk.list("test").unwrap();
+    let lens = |kind| {
+        let of_kind = names.iter().filter(move |name| name.kind == kind);
+        of_kind.map(|name| disk.read_file(*name).unwrap().len() as u64).collect::<Vec<_>>()
+    };
+    let (longest, held) = (*lens(FileKind::SsTable).iter().max().unwrap(), db.stats().reserve_bytes);
+    assert!(held > longest * 9 / 8 && held < longest * 4, "{held} bytes for tables of {longest}");
+    assert!(held < most / 2 && lens(FileKind::Reserve) == [held], "{held} of {most} bytes");
+    require_relief(&db, &mut map, delete_all, &mut 30_000, "afterwards");
+}
