@@ -187,7 +187,12 @@ impl Reserve {
         }
         let Some(Laid { number, file: Some(file), len }) = self.files.last_mut() else { return Ok(()) };
         let wanted = *len + missing;
-        lay_down(file.as_ref(), name(*number), len, wanted, STEP_MAX, "reserve.reserve")
+        let laid = lay_down(file.as_ref(), name(*number), len, wanted, STEP_MAX, "reserve.reserve");
+        if laid.is_err() {
+            // It may have grown by less, and that is held as well.
+            *len = file.len("reserve.len").map_or(*len, |found| found.max(*len));
+        }
+        laid
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use cairndb::storage::{Faulty, FileKind, Memory, Storage};
 use cairndb::{BackupMode, Db, Error, Options, verify};
 
-use crate::common::{contents, open};
+use crate::common::{TINY, contents, open, options};
 
 fn fill(db: &Db, round: u32) {
     for key in 0..800_u32 {
@@ -129,4 +129,25 @@ fn rot_was_copied_into_the_backup_without_a_word() {
     }
     let db = open(&source, 1000);
     db.backup(&Memory::default(), BackupMode::Copy).unwrap();
+}
+
+/// What is in the log alone is in no table, and who only reads cannot flush it.
+#[test]
+fn of_a_read_only_database_what_is_in_tables_can_be_backed_up() {
+    let source = Memory::default();
+    let db = open(&source, 1);
+    fill(&db, 0);
+    db.put("logged", "and not flushed").unwrap();
+    db.close().unwrap();
+    let read = || Db::open_read_only_with(Arc::new(source.clone()), options(TINY, 100)).unwrap();
+    let refused = read().backup(&Memory::default(), BackupMode::Copy).unwrap_err();
+    assert!(matches!(refused, Error::Invalid { .. }), "{refused:?}");
+
+    let db = open(&source, 200);
+    db.flush().unwrap();
+    db.close().unwrap();
+    let (target, db) = (Memory::default(), read());
+    db.backup(&target, BackupMode::Copy).unwrap();
+    assert_whole(&target);
+    assert_eq!(contents(&open(&target, 300)), contents(&db));
 }

@@ -485,3 +485,29 @@ fn without_a_spare_file_nothing_is_lost_and_writing_goes_on_later() {
     drop(db);
     require_exactly(&common::open(&crashed, 1000), count + 20);
 }
+
+/// The cache gives way to memtables that one long batch has made longer than they should be.
+#[test]
+fn a_batch_of_a_quarter_of_the_budget_takes_room_from_the_cache() {
+    let budget = 1 << 20;
+    let db = Db::open_with(Arc::new(Memory::default()), common::options(budget, 1)).unwrap();
+    for key in 0..3000_u32 {
+        db.put(key.to_be_bytes(), vec![key as u8; 500]).unwrap();
+    }
+    db.compact().unwrap();
+    assert_eq!(db.scan(..).count(), 3000);
+    (0..3000_u32).for_each(|key| drop(db.get(key.to_be_bytes()).unwrap()));
+    let full = db.stats().cache_bytes;
+    // Two memtables as long as they get, the second of them by a batch.
+    for key in 0..700_u32 {
+        let before = db.stats();
+        if before.memtable_bytes > budget * 3 / 10 {
+            break;
+        }
+        db.put(key.to_be_bytes(), vec![7; 500]).unwrap();
+    }
+    db.put("long", vec![8; budget as usize / 4 - 100]).unwrap();
+    let stats = db.stats();
+    assert!(full > budget / 2 && stats.memtable_bytes > budget / 2, "{full} bytes of cache, {stats}");
+    assert!(stats.memtable_bytes + stats.cache_bytes <= budget + budget / 16, "{stats}");
+}
