@@ -112,10 +112,13 @@ start_writer() { # directory, ledger, further arguments
   mkfifo "$place/pipe"
   # It reads the ledger once, before it has written a word.
   cp "$ledger" "$place/ledger.before"
-  cat "$place/pipe" >>"$ledger" &
+  # Both ends are opened here: a process that opens one itself may come to it when the other has gone, and wait for ever.
+  exec 9<>"$place/pipe" 8<"$place/pipe" 7>"$place/pipe" 9>&-
+  cat <&8 >>"$ledger" 7>&- &
   reader=$!
-  "$witness" write "$dir" "$place/ledger.before" "$@" >"$place/pipe" 2>"$place/writer.err" &
+  "$witness" write "$dir" "$place/ledger.before" "$@" >&7 2>"$place/writer.err" 7>&- 8<&- &
   writer=$!
+  exec 7>&- 8<&-
 }
 
 # Kills the writer, unless it was done before, and waits for its last words; its exit status is left in `ended`.
@@ -123,9 +126,6 @@ kill_writer() {
   kill -9 "$writer" 2>/dev/null || true
   ended=0
   wait "$writer" 2>/dev/null || ended=$?
-  # Had it not come to open its end of the pipe, the reader would wait for one for ever.
-  exec 9<>"$place/pipe"
-  exec 9>&-
   wait "$reader"
 }
 
