@@ -38,6 +38,8 @@ take_argument() {
     --minutes) minutes=${2:?minutes} ;;
     *) taken=0 ;;
   esac
+  # Anything else would be compared as nothing, and a rig that does nothing finds nothing.
+  [ "$taken" = 0 ] || [[ $2 =~ ^[0-9]+$ ]] || die "$1 takes a whole number, not $2"
 }
 
 need() {
@@ -100,6 +102,8 @@ fail() { # what
 
 # The last line, for a log whose rows add up, and the exit status. Further fields, each with a comma before it, may follow.
 report() { # part, how much was done, last seed, further fields
+  # What never ran has not passed.
+  [ "$2" != 0 ] || fail "nothing was done"
   echo "{\"part\":\"$1\",\"count\":$2,\"seeds\":\"$from..$(($3 + 1))\",\"failures\":$failures${4:-}}"
   [ "$failures" = 0 ]
 }
