@@ -99,8 +99,10 @@ impl Engine {
 
     fn link_table(&self, to: &dyn Storage, table: &Table) -> Result<bool> {
         let name = table.name();
-        to.link("backup.link", name, self.storage.as_ref())
-            .map_err(|e| Error::io(format_args!("linking {name}"), e))
+        let linked = to.link("backup.link", name, self.storage.as_ref());
+        linked.map_err(|e| {
+            if self.is_closed() { Error::Closed } else { Error::io(format_args!("linking {name}"), e) }
+        })
     }
 }
 

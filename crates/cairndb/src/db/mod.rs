@@ -82,6 +82,7 @@ pub(crate) struct Engine {
 /// Whether the database is open and may be written.
 #[derive(Default)]
 struct Health {
+    /// Shared with whoever reads tables.
     closed: Arc<AtomicBool>,
     stopped: AtomicBool,
     cause: Mutex<Option<Arc<Error>>>,
@@ -167,8 +168,12 @@ impl Engine {
         *current = Arc::new(next);
     }
 
+    fn is_closed(&self) -> bool {
+        self.health.closed.load(Ordering::Acquire)
+    }
+
     fn check_open(&self) -> Result<()> {
-        if self.health.closed.load(Ordering::Acquire) { Err(Error::Closed) } else { Ok(()) }
+        if self.is_closed() { Err(Error::Closed) } else { Ok(()) }
     }
 
     fn check_writable(&self) -> Result<()> {

@@ -448,6 +448,7 @@ impl Opening {
             next_seq: self.next_seq,
             reserve: self.reserve,
         };
+        let health = Health { closed: Arc::clone(&self.files.closed), ..Health::default() };
         Engine {
             options: self.options,
             storage: self.storage,
@@ -465,7 +466,7 @@ impl Opening {
             full: AtomicBool::new(false),
             maintenance: Mutex::new(Maintenance::new(self.manifest, self.state, wals)),
             progress: Progress::default(),
-            health: Health::default(),
+            health,
             lock: Mutex::new(Some(lock)),
             counters,
         }

@@ -17,13 +17,15 @@ use crate::files::read_at;
 use crate::header::Header;
 use crate::key::{EntryRef, Kind, SeqNo, Value, compare};
 use crate::range_delete::RangeDeletes;
-use crate::sync::{Arc, OnceLock};
+use crate::sync::{Arc, AtomicBool, OnceLock, Ordering};
 
 /// What all tables of a database share.
 pub(crate) struct TableFiles {
     pub(crate) storage: Arc<dyn Storage>,
     pub(crate) blocks: Cache<Cached>,
     pub(crate) files: Cache<Arc<dyn File>>,
+    /// The database is closed: somebody else may have opened it and removed what a read under way still names.
+    pub(crate) closed: Arc<AtomicBool>,
 }
 
 /// What the block cache holds.
@@ -37,16 +39,19 @@ pub(crate) enum Cached {
 impl TableFiles {
     pub(crate) fn new(storage: Arc<dyn Storage>, cache_bytes: u64, open_files_max: usize) -> TableFiles {
         let files = Cache::with_shards(open_files_max as u64, 1);
-        TableFiles { storage, blocks: Cache::new(cache_bytes), files }
+        TableFiles { storage, blocks: Cache::new(cache_bytes), files, closed: Arc::default() }
     }
 
     /// The file; opened anew if it was closed to make room.
+    ///
+    /// Errors: `Closed` rather than `Corrupt` for a missing file, once the database is closed.
     pub(super) fn file(&self, name: FileName) -> Result<Arc<dyn File>> {
         let key = (name.number, 0);
         if let Some(file) = self.files.get(key) {
             return Ok(file);
         }
         let file = self.storage.open("sstable.open", name).map_err(|e| match e.kind() {
+            std::io::ErrorKind::NotFound if self.closed.load(Ordering::Acquire) => Error::Closed,
             std::io::ErrorKind::NotFound => {
                 Error::corrupt(name, 0, "the manifest names this table, and it is not there")
             }

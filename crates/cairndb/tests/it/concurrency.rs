@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use cairndb::storage::{Faulty, Native};
-use cairndb::{Batch, Condition, Db, Durability, Error, Options, Outcome, Reader, verify};
+use cairndb::{BackupMode, Batch, Condition, Db, Durability, Error, Options, Outcome, Reader, verify};
 
 use crate::common;
 
@@ -384,4 +384,33 @@ fn a_snapshot_outlives_compaction_and_not_a_close() {
     assert!(matches!(snapshot.get("key"), Err(Error::Closed)));
     assert!(matches!(scan.next(), Some(Err(Error::Closed))));
     assert!(scan.next().is_none());
+}
+
+/// A reader or a backup that is under way while its database is closed, opened elsewhere and compacted finds its tables
+/// gone. That is no damage: it used to be told `Corrupt`.
+#[test]
+fn a_read_under_way_at_a_close_is_told_of_the_close() {
+    let closed_at = |site: &'static str, read: &dyn Fn(&Db, &Faulty) -> Error| {
+        let (disk, target) = (Faulty::default(), Faulty::default());
+        let db = common::open(&disk, 1);
+        db.put("a", "1").unwrap();
+        db.compact().unwrap();
+        db.close().unwrap();
+        let db = common::open(&disk, 100);
+        let (closing, source) = (db.clone(), disk.clone());
+        let observer = move |_: &Faulty, called, _| {
+            if called == site {
+                closing.close().unwrap();
+                let other = common::open(&source, 200);
+                other.put("a", "2").unwrap();
+                other.compact().unwrap();
+            }
+        };
+        let observed = if site.starts_with("backup") { &target } else { &disk };
+        observed.observe(Some(Box::new(observer)));
+        let error = read(&db, &target);
+        assert!(matches!(error, Error::Closed), "{site}: {error}");
+    };
+    closed_at("sstable.open", &|db, _| db.get("a").unwrap_err());
+    closed_at("backup.create", &|db, target| db.backup(target, BackupMode::Copy).unwrap_err());
 }
