@@ -511,3 +511,26 @@ fn a_batch_of_a_quarter_of_the_budget_takes_room_from_the_cache() {
     assert!(full > budget / 2 && stats.memtable_bytes > budget / 2, "{full} bytes of cache, {stats}");
     assert!(stats.memtable_bytes + stats.cache_bytes <= budget + budget / 16, "{stats}");
 }
+
+/// The simulator opens a database for every crash state that it judges, so an open must cost next to nothing.
+#[test]
+fn a_small_database_opens_within_200_microseconds() {
+    let memory = Memory::default();
+    let db = common::open(&memory, 1);
+    for key in 0..20_u32 {
+        db.put(key.to_be_bytes(), "value").unwrap();
+    }
+    db.compact().unwrap();
+    db.put("in the log", "value").unwrap();
+    db.close().unwrap();
+    let timed = || {
+        let start = Instant::now();
+        let db = common::open(&memory, 100);
+        let took = start.elapsed();
+        db.close().unwrap();
+        took
+    };
+    let quickest = (0..200).map(|_| timed()).min().unwrap();
+    println!("{} us", quickest.as_nanos() as f64 / 1e3);
+    assert!(quickest < Duration::from_micros(200), "{quickest:?}");
+}
