@@ -1,4 +1,4 @@
-//! cairn-bench: Cairn and its peers, on equal terms, in one run that anyone can repeat.
+//! `cairn-bench`: Cairn and its peers, on equal terms, in one run that anyone can repeat.
 //!
 //! `run` calls itself once for each engine, group and repetition, in turns, each on a fresh directory, and keeps every line of
 //! results; `report` makes the table out of them; `machine` measures what the machine itself can do.

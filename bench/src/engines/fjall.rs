@@ -1,4 +1,4 @@
-//! fjall: a synced write is an insert and then a `persist`, which is how it offers one.
+//! `fjall`: a synced write is an insert and then a `persist`, which is how it offers one.
 
 use std::path::Path;
 use std::time::Duration;

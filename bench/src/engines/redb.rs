@@ -1,4 +1,4 @@
-//! redb: a transaction for each call, since a call sees what was written before it.
+//! `redb`: a transaction for each call, since a call sees what was written before it.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! RocksDB, built from source by its crate. Index and filter blocks stay outside the cache, as is its default.
+//! RocksDB: built from source by its crate. Index and filter blocks stay outside the cache, as is its default.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! sled: its flush reaches the operating system and not the disk, so it is left out where durability is compared.
+//! `sled`: its flush reaches the operating system and not the disk, so it is left out where durability is compared.
 
 use std::path::Path;
 
