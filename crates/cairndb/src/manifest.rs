@@ -108,10 +108,19 @@ impl Manifest {
 pub(crate) struct Recovered {
     pub(crate) header: Header,
     pub(crate) state: State,
+    /// What the last edit gave up: tables, and logs from the checkpoint before it on. It may be in the page cache alone (I1),
+    /// left there by a writer that was killed or whose sync failed; without it, these are needed.
+    pub(crate) given_up: GivenUp,
     /// The records it was made of.
     pub(crate) records: u64,
     /// Where a record's clock stands before that of an earlier one.
     pub(crate) clock_fell: Option<u64>,
+}
+
+/// What a manifest would still need if its last edit were lost.
+pub(crate) struct GivenUp {
+    pub(crate) tables: Vec<u64>,
+    pub(crate) first_wal: u64,
 }
 
 /// Finds the newest manifest whose base is whole; `None` if there is no such.
@@ -150,6 +159,7 @@ fn read(storage: &dyn Storage, name: FileName) -> Result<Option<Recovered>> {
     };
     let mut reader = RecordReader::new(file, &header, "manifest.read")?;
     let (mut state, mut records, mut clock_fell) = (State::default(), 0, None);
+    let mut given_up = GivenUp { tables: Vec::new(), first_wal: u64::MAX };
     loop {
         let record = match reader.next()? {
             Found::Record(record) => record,
@@ -170,6 +180,9 @@ fn read(storage: &dyn Storage, name: FileName) -> Result<Option<Recovered>> {
         if edit.as_ref().and_then(|edit| edit.clock_ms).is_some_and(|clock_ms| clock_ms < state.clock_ms) {
             clock_fell.get_or_insert(offset);
         }
+        if let Some(edit) = edit.as_ref().filter(|_| records > 0) {
+            given_up = GivenUp { tables: edit.removed.clone(), first_wal: state.checkpoint.wal };
+        }
         let fits = edit.and_then(|edit| state.apply(&edit)).is_some() && state.is_sane();
         if !fits {
             return Err(Error::corrupt(
@@ -180,7 +193,7 @@ fn read(storage: &dyn Storage, name: FileName) -> Result<Option<Recovered>> {
         }
         records += 1;
     }
-    Ok(if records == 0 { None } else { Some(Recovered { header, state, records, clock_fell }) })
+    Ok(if records == 0 { None } else { Some(Recovered { header, state, given_up, records, clock_fell }) })
 }
 
 /// What can be read of a manifest that may be damaged.

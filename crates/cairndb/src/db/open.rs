@@ -140,9 +140,9 @@ fn open_locked(storage: &Arc<dyn Storage>, options: &Options, read_only: bool) -
 
 /// After an open that met a full disk: removes the reserve, tables that were begun and never named, and logs that have
 /// been flushed; whether there was any. Up to the first write that open has found everything whole that the manifest asks
-/// for, so no later one can have use for them; unless another manifest stands. Then the chosen one may be in the page cache
-/// alone, and the older one, with all that it names, is what a power loss would leave. One that stands alone does so because
-/// it was synced before its predecessor went.
+/// for, so no later one can have use for them, with two exceptions, both of what may be in the page cache alone. If another
+/// manifest stands, a power loss may leave that one, with all that it names. One that stands alone does so because its
+/// base was synced before its predecessor went; but its last edit may be lost, and then what that gave up is needed.
 fn make_way(storage: &dyn Storage) -> Result<bool> {
     let listing = list(storage)?;
     let mut removed = false;
@@ -151,10 +151,13 @@ fn make_way(storage: &dyn Storage) -> Result<bool> {
     };
     listing.reserves.iter().for_each(|number| remove(FileKind::Reserve, *number));
     let recovered = manifest::recover(storage, &listing.manifests)?;
-    if let Some(Recovered { state, .. }) = recovered.filter(|_| listing.manifests.len() == 1) {
-        let unnamed = listing.sstables.iter().filter(|number| !state.tables.contains_key(number));
+    let recovered = recovered.filter(|_| listing.manifests.len() == 1);
+    if let Some(Recovered { state, given_up, .. }) = recovered {
+        let is_named = |number: &u64| state.tables.contains_key(number) || given_up.tables.contains(number);
+        let unnamed = listing.sstables.iter().filter(|number| !is_named(number));
         unnamed.for_each(|number| remove(FileKind::SsTable, *number));
-        let passed = listing.wals.iter().filter(|number| **number < state.checkpoint.wal);
+        let first_wal = state.checkpoint.wal.min(given_up.first_wal);
+        let passed = listing.wals.iter().filter(|number| **number < first_wal);
         passed.for_each(|number| remove(FileKind::Wal, *number));
     }
     Ok(removed)
