@@ -19,7 +19,7 @@ use cairndb::{Db, Error, Options, verify};
 
 use crate::oracle::{Map, differences, live};
 use crate::reads::{Moment, everything};
-use crate::states::{State, Take, Watch};
+use crate::states::{Killed, State, Take, Watch};
 use crate::tally::Tally;
 use crate::trouble::{Done, Trouble, require};
 
@@ -63,6 +63,56 @@ pub(crate) fn judge(
         crash_recovery(&image, &found, promised, state.id, options, tally).map_err(told)?;
     }
     Ok(())
+}
+
+/// Opens what a killed process has left, with all the room there is and with none, and cuts the power at each call of
+/// that: nothing that was promised may rest on what only the page cache held.
+pub(crate) fn judge_killed(
+    killed: &Killed,
+    promised: &Promised,
+    options: &Options,
+    tally: &mut Tally,
+) -> Result<(), String> {
+    for (room, told) in [(true, "with room"), (false, "without room")] {
+        let disk = killed.disk.killed();
+        if !room {
+            // Whoever needs the room may have removed the reserve.
+            remove_reserve(&disk).map_err(|trouble| trouble.told())?;
+            disk.set_capacity(Some(disk.used_bytes()));
+        }
+        let told = |trouble: Trouble| {
+            format!("after a kill ({}) and a crash of the open {told}: {}", killed.at, trouble.told())
+        };
+        let states = crash_open(&disk, killed.seed, options).map_err(told)?;
+        for state in states {
+            tally.add("states_after_kills", 1);
+            state.disk.set_capacity(None);
+            recover(&state.disk, promised, options, false)
+                .map_err(|trouble| format!("{}, {}", told(trouble), state.fates))?;
+        }
+    }
+    Ok(())
+}
+
+fn remove_reserve(disk: &Faulty) -> Done {
+    for name in disk.list("sim.list").map_err(|error| Trouble::Wrong(error.to_string()))? {
+        if name.kind == FileKind::Reserve {
+            disk.remove("sim.remove", name).map_err(|error| Trouble::Wrong(error.to_string()))?;
+        }
+    }
+    Ok(())
+}
+
+/// What a crash at each call of an open of `disk` leaves.
+fn crash_open(disk: &Faulty, seed: u64, options: &Options) -> Result<Vec<State>, Trouble> {
+    let watch = Watch::begin(disk, Take::Drawn { seed, per_call: STATES_PER_RECOVERY_CALL });
+    let opened = Db::open_with(Arc::new(disk.clone()), options.clone());
+    let states = watch.take();
+    disk.kill();
+    if !matches!(opened, Err(Error::DiskFull { .. })) {
+        drop(opened?);
+    }
+    Ok(states)
 }
 
 fn recover(disk: &Faulty, promised: &Promised, options: &Options, deep: bool) -> Result<Map, Trouble> {
@@ -183,13 +233,7 @@ fn crash_recovery(
     options: &Options,
     tally: &mut Tally,
 ) -> Done {
-    let watch = Watch::begin(image, Take::Drawn { seed, per_call: STATES_PER_RECOVERY_CALL });
-    let opened = Db::open_with(Arc::new(image.clone()), options.clone());
-    let states = watch.take();
-    image.kill();
-    if !matches!(opened, Err(Error::DiskFull { .. })) {
-        drop(opened?);
-    }
+    let states = crash_open(image, seed, options)?;
     for state in states {
         tally.add("states_in_recovery", 1);
         let db = open(&state.disk, options)?;

@@ -12,6 +12,8 @@ use std::sync::{Arc, Mutex};
 use cairndb::storage::{Fate, Fates, Faulty, Operation, Storage, Unsynced};
 use xxhash_rust::xxh3::Xxh3;
 
+use crate::dice::Dice;
+
 /// A disk as it is found after a power loss.
 pub(crate) struct State {
     pub(crate) disk: Faulty,
@@ -32,6 +34,17 @@ pub(crate) enum Take {
     All { most: usize },
 }
 
+/// A disk as a process that was killed has left it: everything is there, and not all of it synced.
+pub(crate) struct Killed {
+    pub(crate) disk: Faulty,
+    pub(crate) seed: u64,
+    /// At which call that was, to be printed.
+    pub(crate) at: String,
+}
+
+/// Of so many moments one is kept as a kill would leave it too.
+const KILLED_ONE_IN: usize = 64;
+
 /// Looks at a disk before each of its calls, and keeps the states that a crash could leave there.
 pub(crate) struct Watch {
     disk: Faulty,
@@ -42,6 +55,7 @@ pub(crate) struct Watch {
 #[derive(Default)]
 struct Collected {
     states: Vec<State>,
+    killed: Vec<Killed>,
     seen: HashSet<u64>,
     calls: u64,
     /// Moments with more states than were asked for.
@@ -85,6 +99,11 @@ impl Watch {
         self.drain().0
     }
 
+    /// What kills would have left since the last time.
+    pub(crate) fn drain_killed(&self) -> Vec<Killed> {
+        std::mem::take(&mut self.collected.lock().expect("nobody panics here").killed)
+    }
+
     /// What was kept since the last time, how many calls were seen, and how many moments had too many states.
     pub(crate) fn drain(&self) -> (Vec<State>, u64, u64) {
         let mut place = self.collected.lock().expect("nobody panics here");
@@ -98,6 +117,9 @@ impl Collected {
         let states = match take {
             Take::Drawn { seed, per_call } => {
                 let seed = seed.wrapping_mul(1 << 32).wrapping_add(self.calls << 8);
+                if Dice::new(seed).one_in(KILLED_ONE_IN) {
+                    self.killed.push(Killed { disk: disk.killed(), seed, at: at.to_string() });
+                }
                 drawn(disk, seed, per_call, &mut self.seen)
             }
             Take::All { most } => all(disk, most, &mut self.seen).unwrap_or_else(|| {

@@ -15,7 +15,7 @@ use cairndb::{
 };
 
 use crate::dice::Dice;
-use crate::judge::{Promised, judge};
+use crate::judge::{Promised, judge, judge_killed};
 use crate::oracle::{Change, Map, Name, Oracle, Slot, live, within};
 use crate::quiet::quietly;
 use crate::reads::{Answers, Moment, check_read, everything, is_entry, range};
@@ -190,7 +190,7 @@ impl World<'_> {
 
     fn judge_states(&mut self, allowed: Vec<Arc<Map>>) -> Result<(), String> {
         let Some(watch) = &self.watch else { return Ok(()) };
-        let (states, calls, too_many) = watch.drain();
+        let ((states, calls, too_many), killed) = (watch.drain(), watch.drain_killed());
         self.tally.add("calls", calls);
         self.tally.add("moments_cut_short", too_many);
         let promised = Promised { allowed, now_ms: self.oracle.now_ms, given_floor: self.oracle.given_floor };
@@ -205,6 +205,9 @@ impl World<'_> {
             }
             let deep = state.id.is_multiple_of(DEEP_ONE_IN);
             judge(state, &promised, &options, deep, &mut self.tally)?;
+        }
+        for killed in &killed {
+            judge_killed(killed, &promised, &options, &mut self.tally)?;
         }
         Ok(())
     }

@@ -96,6 +96,7 @@ struct State {
     stopped: Option<Stop>,
 }
 
+#[derive(Clone)]
 struct NameChange {
     number: u64,
     name: FileName,
@@ -167,6 +168,11 @@ impl Faulty {
         state.stopped = Some(Stop::Killed);
         self.disk.released.notify_all();
         Faulty::from(found)
+    }
+
+    /// The disk as [`Faulty::kill`] would return it if the process were killed now; this one goes on.
+    pub fn killed(&self) -> Faulty {
+        Faulty::from(self.disk.state().killed())
     }
 
     /// Lets this many more calls through, and then fails every call without doing anything, until
@@ -451,6 +457,28 @@ impl State {
         let capacity_bytes = self.capacity_bytes;
         let synced_names = names.clone();
         Faulty::from(State { names, synced_names, used_bytes, capacity_bytes, ..State::default() })
+    }
+
+    /// A copy in which no file is shared with this disk.
+    fn killed(&self) -> State {
+        let mut copies: BTreeMap<*const Mutex<Node>, SharedNode> = BTreeMap::new();
+        let mut copy = |node: &SharedNode| {
+            let fresh = || Arc::new(Mutex::new(node.lock().unwrap_or_else(PoisonError::into_inner).clone()));
+            copies.entry(Arc::as_ptr(node)).or_insert_with(fresh).clone()
+        };
+        State {
+            names: self.names.iter().map(|(name, node)| (*name, copy(node))).collect(),
+            synced_names: self.synced_names.iter().map(|(name, node)| (*name, copy(node))).collect(),
+            name_changes: self
+                .name_changes
+                .iter()
+                .map(|change| NameChange { node: copy(&change.node), ..change.clone() })
+                .collect(),
+            name_change_count: self.name_change_count,
+            used_bytes: self.used_bytes,
+            capacity_bytes: self.capacity_bytes,
+            ..State::default()
+        }
     }
 
     fn crashed_names(&self, decide: &mut dyn FnMut(Unsynced) -> Fate) -> BTreeMap<FileName, SharedNode> {

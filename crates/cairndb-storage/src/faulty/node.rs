@@ -17,6 +17,7 @@ use std::sync::Arc;
 const SECTOR_LEN: u64 = 512;
 
 /// One file. Not thread-safe: the disk locks it.
+#[derive(Clone)]
 pub(super) struct Node {
     /// What reads are served. Shared with the disk of before a crash until one of them writes.
     bytes: Arc<Vec<u8>>,
@@ -33,6 +34,7 @@ pub(super) struct Node {
     pub(super) named: bool,
 }
 
+#[derive(Clone)]
 struct Write {
     number: u64,
     offset: u64,

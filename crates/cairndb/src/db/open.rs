@@ -185,9 +185,7 @@ struct Opening {
     id: u128,
     /// The manifest that is the truth so far; 0 for none.
     chosen: u64,
-    /// The oldest manifest that stands, which new files say they are born under. The chosen one may be in the page cache
-    /// alone, left there by an open that was killed or whose last sync failed: were its name lost, files born under it
-    /// would bear witness against the older one.
+    /// Which manifest new files say they are born under, from [`witness`].
     born_under: u64,
     last_manifest: u64,
     /// The last numbers of SSTables and WALs before this open made any.
@@ -232,7 +230,8 @@ impl Opening {
                 ));
             }
         }
-        Ok(Opening::with(storage, options, listing, number, state, survey))
+        let born_under = witness(storage.as_ref(), listing)?;
+        Ok(Opening { born_under, ..Opening::with(storage, options, listing, number, state, survey) })
     }
 
     fn with(
@@ -259,7 +258,7 @@ impl Opening {
         };
         Opening {
             id: (options.ids)(),
-            born_under: listing.manifests.first().copied().unwrap_or(0).min(chosen),
+            born_under: 0,
             last_manifest: last(&listing.manifests, chosen),
             stood: (state.last_sstable, state.last_wal),
             next_seq: survey.next_seq,
@@ -504,6 +503,20 @@ fn check_nothing_was_promised(storage: &dyn Storage, listing: &Listing) -> Resul
 fn is_unused(file: &Arc<dyn File>, header: &Header) -> Result<bool> {
     let mut reader = crate::record::RecordReader::new(Arc::clone(file), header, "open.read")?;
     Ok(!matches!(reader.next()?, crate::record::Found::Record(_)))
+}
+
+/// The manifest that new files name as the one they are born under, until this open's own is synced: the oldest that
+/// stands, or none if that is the first of its database. Any other may be in the page cache alone, left there by an open that
+/// was killed or whose last sync failed: were it lost, files born under it would bear witness against what is left.
+fn witness(storage: &dyn Storage, listing: &Listing) -> Result<u64> {
+    let Some(number) = listing.manifests.first().copied() else { return Ok(0) };
+    let name = FileName { kind: FileKind::Manifest, number };
+    let file = open_file(storage, name, "manifest.open")?;
+    match Header::read(file.as_ref(), name, "manifest.header") {
+        Ok(header) => Ok(if header.manifest == 0 { 0 } else { number }),
+        Err(Error::Corrupt { .. } | Error::Invalid { .. }) => Ok(0),
+        Err(error) => Err(error),
+    }
 }
 
 /// Everything that the manifest names stands, at its length; and nothing that stands knows of a later manifest.
