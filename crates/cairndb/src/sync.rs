@@ -23,7 +23,7 @@ use std::sync as base;
 pub(crate) use base::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 pub(crate) use base::{Arc, MutexGuard, RwLockReadGuard, RwLockWriteGuard};
 #[cfg(shuttle)]
-pub(crate) use scheduled::{OnceLock, fence, pause};
+pub(crate) use scheduled::{OnceLock, fence};
 #[cfg(not(shuttle))]
 pub(crate) use std::sync::OnceLock;
 #[cfg(not(shuttle))]
@@ -92,25 +92,11 @@ impl Condvar {
     }
 }
 
-/// Lets others go on, who are about to finish what is waited for.
-#[cfg(not(shuttle))]
-#[expect(
-    clippy::disallowed_methods,
-    reason = "a writer that lost its processor is waited for by giving ours up"
-)]
-pub(crate) fn pause() {
-    std::thread::yield_now();
-}
-
 /// What shuttle does not have.
 #[cfg(shuttle)]
 mod scheduled {
     /// Shuttle takes every ordering for the strongest one.
-    pub(crate) fn fence(_: super::Ordering) {}
-
-    pub(crate) fn pause() {
-        shuttle::thread::yield_now();
-    }
+    pub(crate) fn fence(_: crate::sync::Ordering) {}
 
     /// A value that is set once. Others may run before it is; a `get` follows another look at shared memory everywhere
     /// in the engine, and has no point of its own.

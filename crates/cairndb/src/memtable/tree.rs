@@ -32,7 +32,7 @@ use std::cmp::Ordering as Order;
 use super::slots::Slots;
 use super::{Entry, NIL};
 use crate::key::{SeqNo, compare};
-use crate::sync::{AtomicU32, AtomicU64, Mutex, Ordering, fence, pause};
+use crate::sync::{AtomicU32, AtomicU64, Mutex, Ordering, fence};
 
 /// How many numbers a node holds at most. Few where schedules are drawn or interpreted, so that nodes split.
 const FANOUT: usize = if cfg!(any(shuttle, miri)) { 4 } else { 64 };
@@ -120,12 +120,12 @@ impl Tree {
     pub(super) fn read_next_leaf(&self, leaf: &mut Leaf) -> bool {
         let Some(next) = self.nodes.get(leaf.next) else { return false };
         loop {
-            let version = next.version_at_rest();
+            let version = next.version();
             *leaf = next.copy();
-            if next.is_still(version) {
+            if is_at_rest(version) && next.is_still(version) {
                 return true;
             }
-            pause();
+            self.wait_for_writer();
         }
     }
 
@@ -142,28 +142,33 @@ impl Tree {
             {
                 return seen;
             }
-            pause();
+            self.wait_for_writer();
         }
+    }
+
+    /// Whoever changes a node holds this lock, and there is nothing better to do until that is over.
+    fn wait_for_writer(&self) {
+        drop(self.tail.lock());
     }
 
     /// The leaf in which the entry just before `target` stands, with a version at which it was the right one.
     fn descend(&self, target: Target<'_>) -> Option<(&Node, u32)> {
         let root = self.root.load(Ordering::Acquire);
         let mut node = self.nodes.get(root)?;
-        let mut version = node.version_at_rest();
+        let mut version = node.version();
         if self.root.load(Ordering::Acquire) != root {
             return None;
         }
         while let Some(children) = &node.children {
             let at = self.position(node, 1, target)? - 1;
             let child = self.nodes.get(children[at].load(Ordering::Relaxed))?;
-            let child_version = child.version_at_rest();
-            if !node.is_still(version) {
+            let child_version = child.version();
+            if !is_at_rest(version) || !node.is_still(version) {
                 return None;
             }
             (node, version) = (child, child_version);
         }
-        Some((node, version))
+        is_at_rest(version).then_some((node, version))
     }
 
     /// How many of a node's entries lie before `target`, counted from `from` on. `None` if the node was changed meanwhile.
@@ -311,6 +316,11 @@ impl Tree {
     }
 }
 
+/// Whether a node with this version is not being changed.
+fn is_at_rest(version: u32) -> bool {
+    version.is_multiple_of(2)
+}
+
 /// The first place from `low` on, among `len`, at which it is not before.
 fn partition(mut low: usize, mut len: usize, is_before: impl Fn(usize) -> bool) -> usize {
     while len > 0 {
@@ -353,15 +363,8 @@ impl Node {
         }
     }
 
-    /// Waits while the node changes; its version then.
-    fn version_at_rest(&self) -> u32 {
-        loop {
-            let version = self.version.load(Ordering::Acquire);
-            if version.is_multiple_of(2) {
-                return version;
-            }
-            pause();
-        }
+    fn version(&self) -> u32 {
+        self.version.load(Ordering::Acquire)
     }
 
     /// Whether nothing that was loaded since `version` was taken can have been changed.
