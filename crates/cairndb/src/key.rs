@@ -97,6 +97,38 @@ pub(crate) fn compare(a: (&[u8], SeqNo), b: (&[u8], SeqNo)) -> Ordering {
     a.0.cmp(b.0).then(b.1.cmp(&a.1))
 }
 
+/// The first place from `low` on, among `len`, at which it is not before.
+pub(crate) fn partition(mut low: usize, mut len: usize, is_before: impl Fn(usize) -> bool) -> usize {
+    while len > 0 {
+        let half = len / 2;
+        if is_before(low + half) {
+            low += half + 1;
+            len -= half + 1;
+        } else {
+            len = half;
+        }
+    }
+    low
+}
+
+/// The eight bytes of `key` behind the first `skip`, as a number that sorts as they do; zeros where it ends.
+pub(crate) fn hint_of(key: &[u8], skip: usize) -> u64 {
+    let rest = key.get(skip..).unwrap_or_default();
+    match rest.first_chunk() {
+        Some(bytes) => u64::from_be_bytes(*bytes),
+        None => {
+            let mut bytes = [0; 8];
+            bytes[..rest.len()].copy_from_slice(rest);
+            u64::from_be_bytes(bytes)
+        }
+    }
+}
+
+/// How many bytes two keys have in common before they differ.
+pub(crate) fn shared_len(a: &[u8], b: &[u8]) -> usize {
+    a.iter().zip(b).take_while(|(a, b)| a == b).count()
+}
+
 /// The stored form of a user's key.
 pub(crate) fn stored_key(keyspace: u8, key: &[u8]) -> Vec<u8> {
     let mut stored = Vec::with_capacity(1 + key.len());

@@ -157,7 +157,7 @@ impl Engine {
     /// Gives the cache what the memtables leave of the budget.
     fn fit_cache(&self) {
         let memtables_len = self.current.read().memtables().map(|memtable| memtable.memory_len()).sum();
-        self.files.blocks.set_capacity(self.options.cache_bytes(memtables_len));
+        self.files.set_capacity(self.options.cache_bytes(memtables_len));
     }
 
     /// Changes what readers take.

@@ -133,7 +133,7 @@ impl Engine {
         let current = Arc::clone(&self.current.read());
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let counters = &self.counters;
-        let (cache_hits, cache_misses) = self.files.blocks.hits_and_misses();
+        let (cache_hits, cache_misses) = self.files.hits_and_misses();
         let readers = self.snapshots.readers();
         let checkpoint = current.frozen.as_ref().unwrap_or(&current.active).checkpoint;
         let levels = (0..LEVEL_COUNT).map(|level| {
@@ -153,7 +153,7 @@ impl Engine {
             disk_bytes: current.version.bytes(),
             memtable_bytes: current.memtables().map(|memtable| memtable.memory_len()).sum(),
             memtable_entries: current.memtables().map(|memtable| memtable.entries()).sum(),
-            cache_bytes: self.files.blocks.weight(),
+            cache_bytes: self.files.memory_len(),
             memory_budget_bytes: self.options.memory_budget_bytes,
             cache_hits,
             cache_misses,

@@ -31,7 +31,7 @@ use std::cmp::Ordering as Order;
 
 use super::slots::Slots;
 use super::{Entry, NIL};
-use crate::key::{SeqNo, compare};
+use crate::key::{SeqNo, compare, hint_of, partition, shared_len};
 use crate::sync::{AtomicU32, AtomicU64, Mutex, Ordering, fence};
 
 /// How many numbers a node holds at most. Few where schedules are drawn or interpreted, so that nodes split.
@@ -293,7 +293,7 @@ impl Tree {
     fn narrow(&self, node: &Node) {
         let bound = |bound: &AtomicU32| self.entries.get(bound.load(Ordering::Relaxed));
         let (Some(low), Some(high)) = (bound(&node.low), bound(&node.high)) else { return };
-        let shared = low.key().iter().zip(high.key()).take_while(|(a, b)| a == b).count();
+        let shared = shared_len(low.key(), high.key());
         if shared < node.skip() + SKIP_GAIN_MIN {
             return;
         }
@@ -319,33 +319,6 @@ impl Tree {
 /// Whether a node with this version is not being changed.
 fn is_at_rest(version: u32) -> bool {
     version.is_multiple_of(2)
-}
-
-/// The first place from `low` on, among `len`, at which it is not before.
-fn partition(mut low: usize, mut len: usize, is_before: impl Fn(usize) -> bool) -> usize {
-    while len > 0 {
-        let half = len / 2;
-        if is_before(low + half) {
-            low += half + 1;
-            len -= half + 1;
-        } else {
-            len = half;
-        }
-    }
-    low
-}
-
-/// The eight bytes of `key` behind the first `skip`, as a number that sorts as they do; zeros where it ends.
-fn hint_of(key: &[u8], skip: usize) -> u64 {
-    let rest = key.get(skip..).unwrap_or_default();
-    match rest.first_chunk() {
-        Some(bytes) => u64::from_be_bytes(*bytes),
-        None => {
-            let mut bytes = [0; 8];
-            bytes[..rest.len()].copy_from_slice(rest);
-            u64::from_be_bytes(bytes)
-        }
-    }
 }
 
 impl Node {

@@ -22,7 +22,7 @@ use crate::coding::{Decoder, Place, put_slice, put_varint, varint_len};
 use crate::cursor::Cursor;
 use crate::error::{Error, Result};
 use crate::files::read_at;
-use crate::key::{EntryRef, KEY_LEN_MAX, Kind, SeqNo, Value, compare};
+use crate::key::{EntryRef, KEY_LEN_MAX, Kind, SeqNo, Value, compare, shared_len};
 use crate::options::Compression;
 use crate::sync::Arc;
 
@@ -55,6 +55,11 @@ impl BlockHandle {
         put_varint(&mut out, self.offset);
         put_varint(&mut out, u64::from(self.len));
         out
+    }
+
+    /// A handle of a block within the first `len` bytes of its file.
+    pub(super) fn decode_within(bytes: &[u8], len: u64) -> Option<BlockHandle> {
+        BlockHandle::decode(bytes).filter(|handle| handle.offset.saturating_add(u64::from(handle.len)) <= len)
     }
 
     pub(crate) fn decode(bytes: &[u8]) -> Option<BlockHandle> {
@@ -131,10 +136,6 @@ impl BlockBuilder {
         let capacity = self.bytes.len();
         std::mem::replace(&mut self.bytes, Vec::with_capacity(capacity))
     }
-}
-
-fn shared_len(a: &[u8], b: &[u8]) -> usize {
-    a.iter().zip(b).take_while(|(a, b)| a == b).count()
 }
 
 /// Appends `block` as it is to stand at `offset` of the file at `place`; returns its handle.
@@ -245,6 +246,85 @@ impl Block {
         self.offset
     }
 
+    pub(super) fn name(&self) -> FileName {
+        self.name
+    }
+
+    /// The first entry at or behind (`key`, `seq`), if it is one of `key`.
+    pub(super) fn get(&self, key: &[u8], seq: SeqNo) -> Result<Option<BlockEntry>> {
+        let found = self.find(key, seq)?;
+        Ok(found.filter(|found| found.is_of_key).map(|found| BlockEntry {
+            seq: found.head.seq,
+            kind: found.head.kind,
+            expires_at_ms: found.head.expires_at_ms,
+            value: Value::from_block(&self.bytes, found.head.value),
+        }))
+    }
+
+    /// The first entry at or behind (`key`, `seq`). No key is put together on the way: what an entry shares with the one
+    /// before it, and what that one shares with `key`, decide most comparisons.
+    fn find(&self, key: &[u8], seq: SeqNo) -> Result<Option<Found>> {
+        let mut at = self.restart(self.restart_before(key, seq)?);
+        // Of the last entry, all of which lie before `key`: its length, and how much of it is as in `key`.
+        let (mut last_len, mut matched) = (0, 0);
+        while at < self.restarts_at {
+            let head =
+                self.head_at(at).filter(|head| head.shared <= last_len).ok_or_else(|| self.malformed())?;
+            last_len = head.key_len();
+            // An entry that shares with the last one what lets that lie before `key` lies before it too.
+            if head.shared <= matched {
+                let (rest, wanted) = (&self.bytes[head.rest.clone()], &key[head.shared..]);
+                let alike = shared_len(rest, wanted);
+                matched = head.shared + alike;
+                let order = rest.get(alike).cmp(&wanted.get(alike)).then(seq.cmp(&head.seq));
+                if order.is_ge() {
+                    let is_of_key = matched == key.len() && matched == last_len;
+                    return Ok(Some(Found { at, head, is_of_key }));
+                }
+            }
+            at = head.next_at;
+        }
+        Ok(None)
+    }
+
+    /// The last restart point whose entry lies before (`key`, `seq`); the first one if none does.
+    fn restart_before(&self, key: &[u8], seq: SeqNo) -> Result<usize> {
+        let (mut low, mut high) = (0, self.restart_count);
+        while high - low > 1 {
+            let middle = low + (high - low) / 2;
+            let head = self.head_at(self.restart(middle)).filter(|head| head.shared == 0);
+            let head = head.ok_or_else(|| self.malformed())?;
+            if compare((&self.bytes[head.rest], head.seq), (key, seq)).is_lt() {
+                low = middle
+            } else {
+                high = middle
+            }
+        }
+        Ok(low)
+    }
+
+    /// The entry at `at`, its key apart; `None` if it makes no sense.
+    fn head_at(&self, at: usize) -> Option<Head> {
+        let mut from = Decoder::at(self.bytes.get(..self.restarts_at)?, at);
+        let shared = usize::try_from(from.varint()?).ok()?;
+        let rest_len = usize::try_from(from.varint()?).ok()?;
+        let tag = from.varint()?;
+        let kind = Kind::from_byte((tag & 3) as u8).filter(|kind| *kind != Kind::RangeDelete)?;
+        let seq = self.base_seq.checked_add(tag >> 2)?;
+        let expires_at_ms = if kind == Kind::PutWithExpiry { from.u64()? } else { 0 };
+        let value_len = if kind == Kind::Delete { 0 } else { usize::try_from(from.varint()?).ok()? };
+        if !(1..=KEY_LEN_MAX + 1).contains(&shared.checked_add(rest_len)?) {
+            return None;
+        }
+        let rest_at = from.offset();
+        from.bytes(rest_len)?;
+        let value_at = from.offset();
+        from.bytes(value_len)?;
+        let next_at = from.offset();
+        let (rest, value) = (rest_at..value_at, value_at..next_at);
+        Some(Head { shared, rest, seq, kind, expires_at_ms, value, next_at })
+    }
+
     fn restart(&self, index: usize) -> usize {
         Decoder::at(&self.bytes, self.restarts_at + 4 * index).u32().map_or(usize::MAX, |at| at as usize)
     }
@@ -252,6 +332,39 @@ impl Block {
     fn malformed(&self) -> Error {
         Error::corrupt(self.name, self.offset, "the block passes its checksum, but its entries make no sense")
     }
+}
+
+/// An entry as it stands in a block: its key shares `shared` bytes with the one before.
+struct Head {
+    shared: usize,
+    rest: Range<usize>,
+    seq: SeqNo,
+    kind: Kind,
+    expires_at_ms: u64,
+    value: Range<usize>,
+    next_at: usize,
+}
+
+impl Head {
+    fn key_len(&self) -> usize {
+        self.shared + self.rest.len()
+    }
+}
+
+/// Where a search has come to.
+struct Found {
+    at: usize,
+    head: Head,
+    /// The entry's key is the one that was looked for.
+    is_of_key: bool,
+}
+
+/// An entry that a block was asked for.
+pub(crate) struct BlockEntry {
+    pub(crate) seq: SeqNo,
+    pub(crate) kind: Kind,
+    pub(crate) expires_at_ms: u64,
+    pub(crate) value: Value,
 }
 
 /// A position in a block, which it keeps in memory.
@@ -350,63 +463,44 @@ impl BlockCursor {
     }
 
     fn take(&mut self) -> Option<()> {
-        let block = Arc::clone(&self.block);
-        let mut from = Decoder::at(block.bytes.get(..block.restarts_at)?, self.at);
-        let shared = usize::try_from(from.varint()?).ok()?;
-        let rest_len = usize::try_from(from.varint()?).ok()?;
-        let tag = from.varint()?;
-        self.kind = Kind::from_byte((tag & 3) as u8).filter(|kind| *kind != Kind::RangeDelete)?;
-        let seq = block.base_seq.checked_add(tag >> 2)?;
-        self.expires_at_ms = if self.kind == Kind::PutWithExpiry { from.u64()? } else { 0 };
-        let value_len = if self.kind == Kind::Delete { 0 } else { usize::try_from(from.varint()?).ok()? };
-        let rest = from.bytes(rest_len)?;
-        let before = self.key.get(shared..)?;
-        if !(1..=KEY_LEN_MAX + 1).contains(&(shared + rest_len)) {
-            return None;
-        }
+        let head = self.block.head_at(self.at)?;
+        let (rest, before) = (&self.block.bytes[head.rest.clone()], self.key.get(head.shared..)?);
         // I1 of the table. What the two keys share is equal, so this looks at little.
         match rest.cmp(before) {
             Ordering::Greater => {}
-            Ordering::Equal if seq < self.seq => {}
+            Ordering::Equal if head.seq < self.seq => {}
             _ => return None,
         }
-        self.seq = seq;
-        self.key.truncate(shared);
+        self.key.truncate(head.shared);
         self.key.extend_from_slice(rest);
-        let value_at = from.offset();
-        from.bytes(value_len)?;
-        self.value = value_at..from.offset();
-        self.next_at = from.offset();
+        self.stand_on(head);
         Some(())
     }
 
-    /// The last restart point whose entry lies before (`key`, `seq`); the first one if none does.
-    fn restart_before(&mut self, key: &[u8], seq: SeqNo) -> Result<usize> {
-        let (mut low, mut high) = (0, self.block.restart_count);
-        while high - low > 1 {
-            let middle = low + (high - low) / 2;
-            self.restart_at(middle)?;
-            if !self.stands() {
-                return Err(self.block.malformed());
-            }
-            if compare(self.order(), (key, seq)) == Ordering::Less { low = middle } else { high = middle }
-        }
-        Ok(low)
+    /// Takes over all but the key.
+    fn stand_on(&mut self, head: Head) {
+        (self.seq, self.kind, self.expires_at_ms) = (head.seq, head.kind, head.expires_at_ms);
+        (self.value, self.next_at) = (head.value, head.next_at);
     }
 }
 
 impl Cursor for BlockCursor {
     fn seek(&mut self, key: &[u8], seq: SeqNo) -> Result<()> {
-        let restart = self.restart_before(key, seq)?;
-        self.restart_at(restart)?;
-        while self.stands() && compare(self.order(), (key, seq)) == Ordering::Less {
-            self.step()?;
-        }
+        let Some(found) = self.block.find(key, seq)? else {
+            // Behind the last entry, which whoever goes on to the next block compares with.
+            self.seek_last()?;
+            return self.step();
+        };
+        self.at = found.at;
+        self.key.clear();
+        self.key.extend_from_slice(&key[..found.head.shared]);
+        self.key.extend_from_slice(&self.block.bytes[found.head.rest.clone()]);
+        self.stand_on(found.head);
         Ok(())
     }
 
     fn seek_before(&mut self, key: &[u8]) -> Result<()> {
-        let restart = self.restart_before(key, SeqNo::MAX)?;
+        let restart = self.block.restart_before(key, SeqNo::MAX)?;
         self.restart_at(restart)?;
         if !self.stands() || self.key.as_slice() >= key {
             self.clear();

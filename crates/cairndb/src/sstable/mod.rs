@@ -25,6 +25,7 @@
 mod block;
 mod filter;
 mod footer;
+mod index;
 mod writer;
 mod reader;
 mod verify;

@@ -1,37 +1,52 @@
 //! Reader: a table is opened when it is first asked, and asked block by block.
 //!
-//! What it reads it leaves in two caches that all tables share: blocks (index, filter and range deletes are among
-//! them), bounded by the memory budget, and open files, bounded by their number.
+//! What it reads it leaves in two caches that all tables share: blocks, bounded by the memory budget, and open files,
+//! bounded by their number. Its index and its filter, which every read asks, it holds itself as long as all tables
+//! together hold no more than a share of that budget; beyond it they too are in the cache.
+
+use std::ops::Deref;
 
 use cairndb_storage::{File, FileKind, FileName, Storage};
 
 use super::TableMeta;
-use super::block::{Block, BlockCursor, BlockHandle, read_block};
+use super::block::{Block, BlockCursor, BlockEntry, BlockHandle, read_block};
 use super::filter::{Filter, hash_key};
 use super::footer::{FOOTER_LEN, Footer};
+use super::index::Index;
 use crate::cache::Cache;
 use crate::coding::{Decoder, Place};
 use crate::cursor::Cursor;
 use crate::error::{Error, Result};
 use crate::files::read_at;
 use crate::header::Header;
-use crate::key::{EntryRef, Kind, SeqNo, Value, compare};
+use crate::key::{EntryRef, SeqNo, Value, compare};
 use crate::range_delete::RangeDeletes;
-use crate::sync::{Arc, AtomicBool, OnceLock, Ordering};
+use crate::sync::{Arc, AtomicBool, Mutex, OnceLock, Ordering};
+
+/// Of the memory for what is read, tables may hold one part in so many themselves.
+const HELD_SHARE: u64 = 2;
 
 /// What all tables of a database share.
 pub(crate) struct TableFiles {
     pub(crate) storage: Arc<dyn Storage>,
-    pub(crate) blocks: Cache<Cached>,
+    blocks: Cache<Cached>,
+    memory: Mutex<Memory>,
     pub(crate) files: Cache<Arc<dyn File>>,
     /// The database is closed: somebody else may have opened it and removed what a read under way still names.
     pub(crate) closed: Arc<AtomicBool>,
 }
 
+/// How the memory for what is read is divided, in bytes: what tables hold themselves, the cache does without.
+struct Memory {
+    capacity: u64,
+    held: u64,
+}
+
 /// What the block cache holds.
 #[derive(Clone)]
-pub(crate) enum Cached {
+enum Cached {
     Block(Arc<Block>),
+    Index(Arc<Index>),
     Filter(Arc<Filter>),
     RangeDeletes(Arc<RangeDeletes>),
 }
@@ -39,7 +54,42 @@ pub(crate) enum Cached {
 impl TableFiles {
     pub(crate) fn new(storage: Arc<dyn Storage>, cache_bytes: u64, open_files_max: usize) -> TableFiles {
         let files = Cache::with_shards(open_files_max as u64, 1);
-        TableFiles { storage, blocks: Cache::new(cache_bytes), files, closed: Arc::default() }
+        let memory = Mutex::new(Memory { capacity: cache_bytes, held: 0 });
+        TableFiles { storage, blocks: Cache::new(cache_bytes), memory, files, closed: Arc::default() }
+    }
+
+    /// Changes how much memory what is read may take, in bytes.
+    pub(crate) fn set_capacity(&self, capacity: u64) {
+        let mut memory = self.memory.lock();
+        memory.capacity = capacity;
+        self.blocks.set_capacity(memory.cache_capacity());
+    }
+
+    /// How much memory what was read takes, in bytes.
+    pub(crate) fn memory_len(&self) -> u64 {
+        self.memory.lock().held + self.blocks.weight()
+    }
+
+    /// How often a block was found in the cache, and how often not.
+    pub(crate) fn hits_and_misses(&self) -> (u64, u64) {
+        self.blocks.hits_and_misses()
+    }
+
+    /// Takes memory for what a table is to hold itself, from the cache; `false` if that would be too much.
+    fn hold(&self, weight: u64) -> bool {
+        let mut memory = self.memory.lock();
+        let fits = memory.held + weight <= memory.capacity / HELD_SHARE;
+        if fits {
+            memory.held += weight;
+            self.blocks.set_capacity(memory.cache_capacity());
+        }
+        fits
+    }
+
+    fn release(&self, weight: u64) {
+        let mut memory = self.memory.lock();
+        memory.held -= weight;
+        self.blocks.set_capacity(memory.cache_capacity());
     }
 
     /// The file; opened anew if it was closed to make room.
@@ -68,11 +118,37 @@ impl TableFiles {
     }
 }
 
+impl Memory {
+    fn cache_capacity(&self) -> u64 {
+        self.capacity.saturating_sub(self.held)
+    }
+}
+
 /// A table that can be read. Safe to use from any thread.
 pub(crate) struct Table {
     pub(crate) meta: TableMeta,
     shared: Arc<TableFiles>,
     opened: OnceLock<Opened>,
+    // What it holds itself, if there is memory for that.
+    index: OnceLock<Arc<Index>>,
+    filter: OnceLock<Arc<Filter>>,
+}
+
+/// What a table holds itself, or has just taken from the cache.
+enum Held<'a, T> {
+    Itself(&'a T),
+    Cached(Arc<T>),
+}
+
+impl<T> Deref for Held<'_, T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        match self {
+            Held::Itself(held) => held,
+            Held::Cached(cached) => cached,
+        }
+    }
 }
 
 /// What is learnt when a table is first opened.
@@ -83,17 +159,9 @@ struct Opened {
     place: Place,
 }
 
-/// An entry that a table was asked for.
-pub(crate) struct TableEntry {
-    pub(crate) seq: SeqNo,
-    pub(crate) kind: Kind,
-    pub(crate) expires_at_ms: u64,
-    pub(crate) value: Value,
-}
-
 impl Table {
     pub(crate) fn new(meta: TableMeta, shared: Arc<TableFiles>) -> Table {
-        Table { meta, shared, opened: OnceLock::new() }
+        Table { meta, shared, opened: OnceLock::new(), index: OnceLock::new(), filter: OnceLock::new() }
     }
 
     pub(crate) fn name(&self) -> FileName {
@@ -101,21 +169,16 @@ impl Table {
     }
 
     /// The newest entry of `key` among those that a reader at `seq` sees; range deletes apart.
-    pub(crate) fn get(&self, key: &[u8], seq: SeqNo) -> Result<Option<TableEntry>> {
+    pub(crate) fn get(&self, key: &[u8], seq: SeqNo) -> Result<Option<BlockEntry>> {
         if self.meta.counts.entries == 0 || !self.may_contain(hash_key(key))? {
             return Ok(None);
         }
-        let mut index = BlockCursor::new(self.index()?);
-        index.seek(key, seq)?;
-        let Some(separator) = index.entry() else { return Ok(None) };
-        let mut cursor = BlockCursor::new(self.data_block(self.handle(separator)?, true)?);
-        cursor.seek(key, seq)?;
-        Ok(cursor.entry().filter(|entry| entry.key == key).map(|entry| TableEntry {
-            seq: entry.seq,
-            kind: entry.kind,
-            expires_at_ms: entry.expires_at_ms,
-            value: cursor.value(),
-        }))
+        let handle = {
+            let index = self.index()?;
+            index.handle(index.find(key, seq))
+        };
+        let Some(handle) = handle else { return Ok(None) };
+        self.data_block(handle, true)?.get(key, seq)
     }
 
     /// The table's range deletes, if it has any.
@@ -148,12 +211,8 @@ impl Table {
         if key <= self.meta.start.as_slice() || self.meta.counts.entries == 0 {
             return Ok(0);
         }
-        let mut index = BlockCursor::new(self.index()?);
-        index.seek(key, SeqNo::MAX)?;
-        match index.entry() {
-            Some(separator) => Ok(self.handle(separator)?.offset),
-            None => Ok(self.meta.len),
-        }
+        let index = self.index()?;
+        Ok(index.handle(index.find(key, SeqNo::MAX)).map_or(self.meta.len, |handle| handle.offset))
     }
 
     /// The footer, read and checked against the header and the manifest.
@@ -200,26 +259,48 @@ impl Table {
         Ok(self.filter()?.may_contain(hash))
     }
 
-    fn filter(&self) -> Result<Arc<Filter>> {
+    fn filter(&self) -> Result<Held<'_, Filter>> {
+        if let Some(filter) = self.filter.get() {
+            return Ok(Held::Itself(filter));
+        }
         let handle = self.opened()?.footer.filter;
         if let Some(Cached::Filter(filter)) = self.cached(handle) {
-            return Ok(filter);
+            return Ok(Held::Cached(filter));
         }
         let filter = Filter::new(self.read(handle)?)
             .ok_or_else(|| self.corrupt(handle.offset, "the filter makes no sense"))?;
+        let weight = filter.memory_len();
         let filter = Arc::new(filter);
-        self.keep(handle, Cached::Filter(Arc::clone(&filter)), filter.memory_len());
-        Ok(filter)
+        if !self.hold(&self.filter, &filter, weight) {
+            self.keep(handle, Cached::Filter(Arc::clone(&filter)), weight);
+        }
+        Ok(Held::Cached(filter))
     }
 
-    fn index(&self) -> Result<Arc<Block>> {
-        let handle = self.opened()?.footer.index;
-        if let Some(Cached::Block(block)) = self.cached(handle) {
-            return Ok(block);
+    fn index(&self) -> Result<Held<'_, Index>> {
+        if let Some(index) = self.index.get() {
+            return Ok(Held::Itself(index));
         }
-        let block = Arc::new(Block::new(self.read(handle)?, 0, self.name(), handle.offset)?);
-        self.keep(handle, Cached::Block(Arc::clone(&block)), block.memory_len());
-        Ok(block)
+        let handle = self.opened()?.footer.index;
+        if let Some(Cached::Index(index)) = self.cached(handle) {
+            return Ok(Held::Cached(index));
+        }
+        let block = Block::new(self.read(handle)?, 0, self.name(), handle.offset)?;
+        let index = Arc::new(Index::new(block, self.meta.len)?);
+        let weight = index.memory_len();
+        if !self.hold(&self.index, &index, weight) {
+            self.keep(handle, Cached::Index(Arc::clone(&index)), weight);
+        }
+        Ok(Held::Cached(index))
+    }
+
+    /// Puts `value` into `place`, if there is memory for it. Of two threads that come at once, one gives its share back.
+    fn hold<T>(&self, place: &OnceLock<Arc<T>>, value: &Arc<T>, weight: u64) -> bool {
+        let fits = self.shared.hold(weight);
+        if fits && place.set(Arc::clone(value)).is_err() {
+            self.shared.release(weight);
+        }
+        fits
     }
 
     pub(super) fn data_block(&self, handle: BlockHandle, keep: bool) -> Result<Arc<Block>> {
@@ -232,14 +313,6 @@ impl Table {
             self.keep(handle, Cached::Block(Arc::clone(&block)), block.memory_len());
         }
         Ok(block)
-    }
-
-    pub(super) fn handle(&self, separator: EntryRef<'_>) -> Result<BlockHandle> {
-        let inside =
-            |handle: &BlockHandle| handle.offset.saturating_add(u64::from(handle.len)) <= self.meta.len;
-        BlockHandle::decode(separator.value)
-            .filter(inside)
-            .ok_or_else(|| self.corrupt(0, "the index points nowhere"))
     }
 
     fn read(&self, handle: BlockHandle) -> Result<Vec<u8>> {
@@ -256,6 +329,16 @@ impl Table {
 
     fn corrupt(&self, offset: u64, what: &str) -> Error {
         Error::corrupt(self.name(), offset, what)
+    }
+}
+
+impl Drop for Table {
+    fn drop(&mut self) {
+        let index = self.index.get().map_or(0, |index| index.memory_len());
+        let filter = self.filter.get().map_or(0, |filter| filter.memory_len());
+        if index + filter > 0 {
+            self.shared.release(index + filter);
+        }
     }
 }
 
@@ -282,30 +365,27 @@ pub(crate) struct TableCursor {
     table: Arc<Table>,
     /// Whether what it reads is kept in the cache.
     keep: bool,
-    index: Option<BlockCursor>,
+    /// Which separator's block it stands in.
+    at: usize,
     block: Option<BlockCursor>,
 }
 
 impl TableCursor {
     pub(crate) fn new(table: Arc<Table>, keep: bool) -> TableCursor {
-        TableCursor { table, keep, index: None, block: None }
+        TableCursor { table, keep, at: 0, block: None }
     }
 
-    fn index(&mut self) -> Result<&mut BlockCursor> {
-        if self.index.is_none() {
-            self.index = Some(BlockCursor::new(self.table.index()?));
-        }
-        Ok(self.index.as_mut().expect("it was just put there"))
-    }
-
-    /// Opens the block that the index stands on, or none.
-    fn open_block(&mut self) -> Result<()> {
-        let separator = self.index.as_ref().and_then(BlockCursor::entry);
-        let Some(separator) = separator else {
+    /// Opens the block of separator `at`; `None` stands for the one before the first.
+    fn open_block(&mut self, at: Option<usize>) -> Result<()> {
+        let handle = match at {
+            Some(at) => self.table.index()?.handle(at),
+            None => None,
+        };
+        self.at = at.unwrap_or(0);
+        let Some(handle) = handle else {
             self.block = None;
             return Ok(());
         };
-        let handle = self.table.handle(separator)?;
         let already = self.block.as_ref().is_some_and(|cursor| cursor.block().offset() == handle.offset);
         if !already {
             self.block = Some(BlockCursor::new(self.table.data_block(handle, self.keep)?));
@@ -331,8 +411,7 @@ impl TableCursor {
     /// From a block's end, on to the next block.
     fn next_block(&mut self) -> Result<()> {
         if let Some(left) = self.block.take_if(|block| block.entry().is_none()) {
-            self.index()?.next()?;
-            self.open_block()?;
+            self.open_block(Some(self.at + 1))?;
             if let Some(block) = &mut self.block {
                 block.seek_first()?;
                 check_order(&self.table, block, left.order(), block.order())?;
@@ -343,8 +422,7 @@ impl TableCursor {
 
     fn prev_block(&mut self) -> Result<()> {
         if let Some(left) = self.block.take_if(|block| block.entry().is_none()) {
-            self.index()?.prev()?;
-            self.open_block()?;
+            self.open_block(self.at.checked_sub(1))?;
             if let Some(block) = &mut self.block {
                 block.seek_last()?;
                 check_order(&self.table, block, block.order(), left.order())?;
@@ -359,8 +437,8 @@ impl Cursor for TableCursor {
         if self.table.meta.counts.entries == 0 {
             return Ok(());
         }
-        self.index()?.seek(key, seq)?;
-        self.open_block()?;
+        let at = self.table.index()?.find(key, seq);
+        self.open_block(Some(at))?;
         if let Some(block) = &mut self.block {
             block.seek(key, seq)?;
         }
@@ -372,12 +450,11 @@ impl Cursor for TableCursor {
             return Ok(());
         }
         // The block that the first entry at or behind `key` is in may also hold the last one before it.
-        let index = self.index()?;
-        index.seek(key, SeqNo::MAX)?;
-        if index.entry().is_none() {
-            index.seek_last()?;
-        }
-        self.open_block()?;
+        let at = {
+            let index = self.table.index()?;
+            index.find(key, SeqNo::MAX).min(index.len().saturating_sub(1))
+        };
+        self.open_block(Some(at))?;
         if let Some(block) = &mut self.block {
             block.seek_before(key)?;
         }

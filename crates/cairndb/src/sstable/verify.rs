@@ -114,7 +114,8 @@ fn check_bounds(table: &Table, handle: BlockHandle) -> Result<()> {
 
 /// The block that a separator leads to: its entries are in order, within the separator, and in the filter.
 fn check_block(table: &Table, separator: EntryRef<'_>, seen: &mut Seen) -> Result<()> {
-    let handle = table.handle(separator)?;
+    let handle = BlockHandle::decode_within(separator.value, table.meta.len)
+        .ok_or_else(|| Error::corrupt(table.name(), 0, "the index points nowhere"))?;
     let corrupt = |what: &str| Error::corrupt(table.name(), handle.offset, what);
     let mut cursor = BlockCursor::new(table.data_block(handle, false)?);
     cursor.check_restarts()?;
