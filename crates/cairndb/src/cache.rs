@@ -18,22 +18,20 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 
-use crate::sync::{AtomicU64, Mutex, Ordering};
+use crate::sync::Mutex;
 
 /// What a value is found under: a file's number and an offset in it.
 pub(crate) type CacheKey = (u64, u64);
 
-/// A shard holds at least this much, so that a table's filter fits, in bytes.
-const SHARD_BYTES_MIN: u64 = 8 << 20;
+/// A shard holds at least this much, so that a table's index or filter fits, in bytes.
+const SHARD_BYTES_MIN: u64 = 2 << 20;
 
-/// More shards than this serve no machine we know.
-const SHARDS_MAX: u64 = 16;
+/// So many that two of a few dozen threads seldom meet.
+const SHARDS_MAX: u64 = 64;
 
 /// A bounded map. Safe to use from any thread.
 pub(crate) struct Cache<V> {
     shards: Vec<Mutex<Shard<V>>>,
-    hits: AtomicU64,
-    misses: AtomicU64,
 }
 
 struct Shard<V> {
@@ -44,6 +42,9 @@ struct Shard<V> {
     hand: usize,
     weight: u64,
     capacity: u64,
+    /// Counted here, since what all shards share would be written by every reader.
+    hits: u64,
+    misses: u64,
 }
 
 struct Slot<V> {
@@ -62,13 +63,11 @@ impl<V: Clone> Cache<V> {
     /// With one shard, whose capacity is exact: for values that weigh one each.
     pub(crate) fn with_shards(capacity: u64, count: u64) -> Cache<V> {
         let shards = (0..count).map(|_| Mutex::new(Shard::new(capacity / count))).collect();
-        Cache { shards, hits: AtomicU64::new(0), misses: AtomicU64::new(0) }
+        Cache { shards }
     }
 
     pub(crate) fn get(&self, key: CacheKey) -> Option<V> {
-        let found = self.shard(key).lock().get(key);
-        if found.is_some() { &self.hits } else { &self.misses }.fetch_add(1, Ordering::Relaxed);
-        found
+        self.shard(key).lock().get(key)
     }
 
     /// Keeps `value`, if there can be room for it.
@@ -100,21 +99,32 @@ impl<V: Clone> Cache<V> {
 
     /// How often a value was found, and how often not.
     pub(crate) fn hits_and_misses(&self) -> (u64, u64) {
-        (self.hits.load(Ordering::Relaxed), self.misses.load(Ordering::Relaxed))
+        let counts = self.shards.iter().map(|shard| {
+            let shard = shard.lock();
+            (shard.hits, shard.misses)
+        });
+        counts.fold((0, 0), |sum, of_shard| (sum.0 + of_shard.0, sum.1 + of_shard.1))
     }
 
     fn shard(&self, key: CacheKey) -> &Mutex<Shard<V>> {
-        &self.shards[(mix(key) >> 32) as usize % self.shards.len()]
+        // The upper half of the hash, as a share of all shards; the map in the shard uses the lower one.
+        &self.shards[(((mix(key) >> 32) * self.shards.len() as u64) >> 32) as usize]
     }
 }
 
 impl<V: Clone> Shard<V> {
     fn new(capacity: u64) -> Shard<V> {
-        Shard { index: HashMap::default(), slots: Vec::new(), free: Vec::new(), hand: 0, weight: 0, capacity }
+        let (index, slots, free) = (HashMap::default(), Vec::new(), Vec::new());
+        Shard { index, slots, free, hand: 0, weight: 0, capacity, hits: 0, misses: 0 }
     }
 
     fn get(&mut self, key: CacheKey) -> Option<V> {
-        let slot = self.slots[*self.index.get(&key)?].as_mut()?;
+        let slot = self.index.get(&key).and_then(|index| self.slots[*index].as_mut());
+        let Some(slot) = slot else {
+            self.misses += 1;
+            return None;
+        };
+        self.hits += 1;
         slot.asked_for = true;
         Some(slot.value.clone())
     }

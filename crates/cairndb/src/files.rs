@@ -29,19 +29,15 @@ pub(crate) fn create_file(
     above: u64,
     site: Site,
 ) -> Result<(u64, Arc<dyn File>)> {
-    let what = kind.extension();
-    if above == u64::MAX {
-        return Err(Error::corrupt(
-            FileName { kind, number: above },
-            0,
-            "no file number is left beyond this one",
-        ));
-    }
+    let Some(next) = above.checked_add(1) else {
+        let name = FileName { kind, number: above };
+        return Err(Error::corrupt(name, 0, "no file number is left beyond this one"));
+    };
     storage.create(site, kind, above).map_err(|e| match e.kind() {
         std::io::ErrorKind::WouldBlock => {
-            Error::Busy { what: format!("the storage has no spare .{what} file") }
+            Error::Busy { what: format!("the storage has no spare .{} file", kind.extension()) }
         }
-        _ => Error::io(format_args!("creating a .{what} file"), e),
+        _ => Error::io(format_args!("creating {}", FileName { kind, number: next }), e),
     })
 }
 

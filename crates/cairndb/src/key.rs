@@ -137,6 +137,21 @@ pub(crate) fn stored_key(keyspace: u8, key: &[u8]) -> Vec<u8> {
     stored
 }
 
+/// Calls `with` with the stored form of a user's key, for which no memory is taken if it is short.
+pub(crate) fn with_stored_key<T>(keyspace: u8, key: &[u8], with: impl FnOnce(&[u8]) -> T) -> T {
+    let mut near = [keyspace; STORED_KEY_NEAR_LEN];
+    match near.get_mut(1..=key.len()) {
+        Some(place) => {
+            place.copy_from_slice(key);
+            with(&near[..=key.len()])
+        }
+        None => with(&stored_key(keyspace, key)),
+    }
+}
+
+/// The longest stored key that is put together without taking memory, in bytes.
+const STORED_KEY_NEAR_LEN: usize = 64;
+
 /// The key right after `key`: nothing lies between the two.
 pub(crate) fn successor(key: &[u8]) -> Vec<u8> {
     let mut next = Vec::with_capacity(key.len() + 1);

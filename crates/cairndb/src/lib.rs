@@ -34,6 +34,7 @@ mod merge;
 mod version;
 mod manifest;
 mod snapshot;
+mod publish;
 mod compaction;
 mod view;
 pub mod roadmap_log;

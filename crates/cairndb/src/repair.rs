@@ -153,7 +153,7 @@ impl Repair {
             manifest: None,
             doubted: false,
             losses: Losses::default(),
-            memtable: Arc::new(Memtable::new()),
+            memtable: Arc::new(Memtable::new(0)),
             spilled: Vec::new(),
             last_sstable: 0,
             base_seq: SeqNo::MAX,
@@ -460,7 +460,7 @@ impl Repair {
 
     /// Moves what logs held into tables of the new place, for the time being.
     fn spill(&mut self) -> Result<()> {
-        let memtable = std::mem::replace(&mut self.memtable, Arc::new(Memtable::new()));
+        let memtable = std::mem::replace(&mut self.memtable, Arc::new(Memtable::new(0)));
         let deletes = RangeDeletes::clone(&memtable.range_deletes());
         let tables = self.write(vec![Box::new(MemtableCursor::new(memtable))], deletes)?;
         self.spilled.extend(tables);

@@ -84,6 +84,8 @@ pub(crate) struct Reserve {
     last_number: u64,
     /// It was given up, and does not stand in full yet.
     spent: bool,
+    /// What found no room when that was last tried.
+    refused: Option<String>,
 }
 
 /// One of the files.
@@ -101,7 +103,7 @@ impl Reserve {
         let files =
             found.iter().map(|(number, len)| Laid { number: *number, file: None, len: *len }).collect();
         let last_number = found.last().map_or(0, |(number, _)| *number);
-        Reserve { needs: Needs::default(), files, last_number, spent: true }
+        Reserve { needs: Needs::default(), files, last_number, spent: true, refused: None }
     }
 
     /// How much stands, in bytes.
@@ -124,7 +126,10 @@ impl Reserve {
     /// Errors: `DiskFull`, also while it is given up; `Busy` if the storage has no file to give, or fails.
     pub(crate) fn cover(&mut self, storage: &dyn Storage, active_len: u64) -> Result<()> {
         if self.spent {
-            let what = "what was held back for deletes, flushes and compactions is in use".into();
+            let mut what = "what was held back for deletes, flushes and compactions is in use".to_string();
+            if let Some(refused) = &self.refused {
+                what.push_str(&format!(", since there was no room: {refused}"));
+            }
             return Err(Error::DiskFull { what });
         }
         self.lay_to(storage, Needs { active_len, ..self.needs }.total_len())
@@ -141,9 +146,10 @@ impl Reserve {
         Ok(is_whole)
     }
 
-    /// Gives up what is held; `false` if there is nothing to give.
-    pub(crate) fn give_up(&mut self, storage: &dyn Storage) -> bool {
+    /// Gives up what is held, for the sake of what found no room; `false` if there is nothing to give.
+    pub(crate) fn give_up(&mut self, storage: &dyn Storage, refused: &Error) -> bool {
         self.spent = true;
+        self.note(refused);
         let held = self.files.len();
         self.files.retain_mut(|laid| remove(storage, laid));
         self.files.len() < held
@@ -170,12 +176,18 @@ impl Reserve {
         if self.len() >= wanted {
             return Ok(());
         }
-        let laid = self.grow(storage, wanted);
+        let laid = self.grow(storage, wanted).inspect_err(|error| self.note(error));
         laid.map_err(|error| match error {
             // Of the caller's write nothing was done, and the next one tries again.
             Error::Io { .. } => Error::Busy { what: error.to_string() },
             error => error,
         })
+    }
+
+    fn note(&mut self, refused: &Error) {
+        if let Error::DiskFull { what } = refused {
+            self.refused = Some(what.clone());
+        }
     }
 
     fn grow(&mut self, storage: &dyn Storage, wanted: u64) -> Result<()> {

@@ -20,6 +20,7 @@ use crate::error::{Error, Result};
 use crate::key::{Entry, EntryRef, Kind, SeqNo, StoredRange, Value, successor};
 use crate::memtable::{Memtable, MemtableCursor};
 use crate::merge::Merge;
+use crate::publish::Edition;
 use crate::range_delete::RangeDeletes;
 use crate::snapshot::Snapshots;
 use crate::sstable::{Table, TableCursor};
@@ -33,6 +34,7 @@ pub(crate) struct Tables {
     pub(crate) active: Stage,
     pub(crate) frozen: Option<Stage>,
     pub(crate) version: Arc<Version>,
+    pub(crate) clock: Arc<MonotonicClock>,
 }
 
 /// A memtable, and where recovery would have to begin to fill it again.
@@ -51,21 +53,15 @@ impl Tables {
 
 /// One moment of the database. It keeps alive what it may read.
 pub(crate) struct View {
-    tables: Arc<Tables>,
+    tables: Arc<Edition<Tables>>,
     seq: SeqNo,
     now_ms: OnceCell<u64>,
-    clock: Arc<MonotonicClock>,
 }
 
 impl View {
     /// The moment `seq` of `tables`. A snapshot brings the clock's reading that it keeps.
-    pub(crate) fn new(
-        tables: Arc<Tables>,
-        seq: SeqNo,
-        now_ms: Option<u64>,
-        clock: Arc<MonotonicClock>,
-    ) -> View {
-        View { tables, seq, now_ms: now_ms.map(OnceCell::from).unwrap_or_default(), clock }
+    pub(crate) fn new(tables: Arc<Edition<Tables>>, seq: SeqNo, now_ms: Option<u64>) -> View {
+        View { tables, seq, now_ms: now_ms.map(OnceCell::from).unwrap_or_default() }
     }
 
     /// The last sequence number that it sees.
@@ -73,7 +69,7 @@ impl View {
         self.seq
     }
 
-    pub(crate) fn tables(&self) -> &Arc<Tables> {
+    pub(crate) fn tables(&self) -> &Arc<Edition<Tables>> {
         &self.tables
     }
 
@@ -160,7 +156,7 @@ impl View {
     }
 
     fn now_ms(&self) -> u64 {
-        *self.now_ms.get_or_init(|| self.clock.now_ms())
+        *self.now_ms.get_or_init(|| self.tables.clock.now_ms())
     }
 
     /// The range deletes over `range` that it sees, and newer ones: of each kind, over a key, the newest.

@@ -87,7 +87,7 @@ impl Engine {
     /// What the tables hold, and the tables, which stand as long as they are held.
     fn state_on_disk(&self) -> Result<(State, Vec<Arc<Table>>)> {
         let maintenance = self.maintenance.lock();
-        let current = self.current.read();
+        let current = self.current.take();
         if self.read_only && !current.active.memtable.is_empty() {
             return Err(Error::invalid(
                 "the log holds writes that are in no table; open the database for writing once",

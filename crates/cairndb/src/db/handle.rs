@@ -16,7 +16,7 @@ use super::stats::Stats;
 use super::write::{Condition, Outcome, Request};
 use crate::batch::Batch;
 use crate::error::{Error, Result};
-use crate::key::{Entry, KEYSPACE_SYSTEM, KeyRange, SeqNo, Value, check_key, stored_key};
+use crate::key::{Entry, KEYSPACE_SYSTEM, KeyRange, SeqNo, Value, check_key, with_stored_key};
 use crate::options::{Durability, Options};
 use crate::record::RecordKind;
 use crate::sync::{Arc, Mutex, Ordering};
@@ -158,7 +158,7 @@ impl Db {
     pub fn snapshot(&self) -> Result<Snapshot> {
         let engine = self.engine();
         engine.check_open()?;
-        let present = || (engine.visible.load(Ordering::Acquire), engine.clock.now_ms());
+        let present = || (engine.visible(), engine.clock.now_ms());
         let (id, seq, now_ms) = engine.snapshots.hold(present);
         let moment = Moment { seq, now_ms, hold: Arc::new(self.reader.hold(id)) };
         Ok(Snapshot { reader: Reader { moment: Some(moment), ..self.reader.clone() } })
@@ -182,7 +182,7 @@ impl Db {
     }
 
     fn wal_checkpoint(&self) -> Checkpoint {
-        let current = self.engine().current.read();
+        let current = self.engine().current.take();
         current.frozen.as_ref().unwrap_or(&current.active).checkpoint
     }
 
@@ -351,12 +351,12 @@ impl Reader {
         let stored = range.into().stored(self.keyspace);
         // Both ends read the same tables at the same moment, by the same reading of the clock.
         let moment = self.view().map(|view| (Arc::clone(view.tables()), view.seq()));
-        let clock = Arc::clone(&self.shared.engine.clock);
-        let now_ms = self.moment.as_ref().map_or_else(|| clock.now_ms(), |moment| moment.now_ms);
+        let now_ms =
+            self.moment.as_ref().map_or_else(|| self.shared.engine.clock.now_ms(), |moment| moment.now_ms);
         let range = stored.clone();
         let make = move || {
             let (tables, seq) = moment.clone()?;
-            View::new(tables, seq, Some(now_ms), Arc::clone(&clock)).cursor(range.clone())
+            View::new(tables, seq, Some(now_ms)).cursor(range.clone())
         };
         let (front, make_back) = (make(), make);
         Scan::new(front, Box::new(make_back), stored, self.hold_iterator())
@@ -383,7 +383,7 @@ impl Reader {
 
     fn get_in(&self, view: &View, key: &[u8]) -> Result<Option<Entry>> {
         check_key(key)?;
-        view.get(&stored_key(self.keyspace, key))
+        with_stored_key(self.keyspace, key, |stored| view.get(stored))
     }
 
     fn view(&self) -> Result<View> {

@@ -149,10 +149,10 @@ impl Engine {
 
     /// Moves the active memtable into a table. What was written before the call is in tables when it returns.
     pub(super) fn flush(&self) -> Result<()> {
-        let last_seq = self.visible.load(Ordering::Acquire);
+        let last_seq = self.visible();
         loop {
             self.check_writable()?;
-            let current = Arc::clone(&self.current.read());
+            let current = self.current.take();
             let is_old = |stage: &Stage| stage.checkpoint.seq <= last_seq && !stage.memtable.is_empty();
             match (&current.frozen, is_old(&current.active)) {
                 (None, false) => return Ok(()),
@@ -185,7 +185,7 @@ impl Engine {
         }
         self.full.store(true, Ordering::Release);
         let mut log = self.log.lock();
-        let given = log.reserve.give_up(self.storage.as_ref());
+        let given = log.reserve.give_up(self.storage.as_ref(), &error);
         self.counters.reserve_bytes.store(log.reserve.len(), Ordering::Relaxed);
         self.counters.reserve_uses.fetch_add(u64::from(given), Ordering::Relaxed);
         if given { Ok(()) } else { Err(error) }
@@ -194,7 +194,7 @@ impl Engine {
     /// Flushes, and compacts until there is nothing left that nobody can see and nothing above the last level, of what was
     /// written before the call.
     pub(super) fn compact(&self) -> Result<()> {
-        let seq = self.visible.load(Ordering::Acquire);
+        let seq = self.visible();
         self.flush()?;
         // What was done before is done again: a snapshot may have gone since.
         self.maintenance.lock().compacted_to = None;
@@ -231,7 +231,7 @@ impl Engine {
     /// One step of what is due; `false` if nothing is.
     fn step(&self, maintenance: &mut Maintenance) -> Result<bool> {
         self.remove_doomed(maintenance);
-        let current = Arc::clone(&self.current.read());
+        let current = self.current.take();
         // A full disk keeps back what needs room; something else may give room back.
         let mut full = None;
         for work in [Engine::step_spare, Engine::step_flush, Engine::step_compaction, Engine::step_manifest] {
@@ -284,7 +284,7 @@ impl Engine {
     /// After an open: lays down what is missing of the reserve, if the disk has it.
     pub(super) fn begin_reserve(&self) {
         let maintenance = self.maintenance.lock();
-        let version = Arc::clone(&self.current.read().version);
+        let version = Arc::clone(&self.current.take().version);
         self.note_needs(&maintenance, &version, None);
         let laid = loop {
             match self.lay_reserve() {
@@ -366,11 +366,11 @@ impl Engine {
 
     /// What an idle database owes. It is idle if nothing was written since the last time there was nothing to do.
     fn idle(&self, maintenance: &mut Maintenance) -> Result<bool> {
-        let seq = self.visible.load(Ordering::Acquire);
+        let seq = self.visible();
         if maintenance.idle_since.replace(seq) != Some(seq) {
             return Ok(false);
         }
-        let current = Arc::clone(&self.current.read());
+        let current = self.current.take();
         let memtable = &current.active.memtable;
         if self.is_full() {
             return self.relieve(maintenance, &current, seq);
@@ -444,7 +444,7 @@ impl Engine {
     }
 
     pub(super) fn live(&self) -> Live {
-        self.snapshots.live(|| (self.visible.load(Ordering::Acquire), self.clock.now_ms()))
+        self.snapshots.live(|| (self.visible(), self.clock.now_ms()))
     }
 
     fn wants_spare(&self, current: &Tables) -> bool {
@@ -591,7 +591,7 @@ impl Engine {
         match &job.task {
             None => Edit {
                 added: tables.map(|meta| (0, meta.clone())).collect(),
-                checkpoint: Some(self.current.read().active.checkpoint),
+                checkpoint: Some(self.current.take().active.checkpoint),
                 ..Edit::default()
             },
             Some(task) => Edit {
@@ -632,14 +632,13 @@ impl Engine {
             edit.added.iter().map(|(_, meta)| meta.len).sum()
         };
         self.counters.table_bytes_written.fetch_add(written, Ordering::Relaxed);
-        self.change_current(|tables| {
-            tables.version = Arc::new(tables.version.apply(edit, &self.files));
-            if job.task.is_none() {
-                tables.frozen = None;
-            }
+        self.current.change(|tables| {
+            let version = Arc::new(tables.version.apply(edit, &self.files));
+            let frozen = if job.task.is_none() { None } else { tables.frozen.clone() };
+            Tables { version, frozen, ..tables.clone() }
         });
         self.fit_cache();
-        let version = Arc::clone(&self.current.read().version);
+        let version = Arc::clone(&self.current.take().version);
         self.note_needs(maintenance, &version, None);
         if let Some(checkpoint) = edit.checkpoint {
             self.log.lock().reserve.needs.frozen_len = 0;

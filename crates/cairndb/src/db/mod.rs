@@ -35,9 +35,10 @@ use crate::clock::MonotonicClock;
 use crate::error::{Error, Result};
 use crate::key::SeqNo;
 use crate::options::Options;
+use crate::publish::Published;
 use crate::snapshot::Snapshots;
 use crate::sstable::TableFiles;
-use crate::sync::{Arc, AtomicBool, AtomicU64, Condvar, Mutex, Ordering, RwLock};
+use crate::sync::{Arc, AtomicBool, Condvar, Mutex, Ordering};
 use crate::version::Version;
 use crate::view::{Tables, View};
 use maintain::Maintenance;
@@ -57,8 +58,7 @@ pub(crate) struct Engine {
     recovery: RecoveryReport,
 
     // What readers take.
-    current: RwLock<Arc<Tables>>,
-    visible: AtomicU64,
+    current: Published<Tables>,
     snapshots: Arc<Snapshots>,
 
     // What writers pass through.
@@ -110,33 +110,28 @@ impl Engine {
     /// The present.
     fn view(&self) -> Result<View> {
         self.check_open()?;
-        let (tables, seq) = self.take_present();
-        Ok(View::new(tables, seq, None, Arc::clone(&self.clock)))
+        let tables = self.current.take();
+        // The tables, then their number: of what was written since they were taken, all is in this memtable, or none of it
+        // can be seen by that number (promise 4).
+        let seq = tables.active.memtable.visible();
+        Ok(View::new(tables, seq, None))
     }
 
     /// The moment `seq`, at which somebody holds a snapshot.
     fn view_at(&self, seq: SeqNo, now_ms: u64) -> Result<View> {
         self.check_open()?;
-        let tables = Arc::clone(&self.current.read());
-        Ok(View::new(tables, seq, Some(now_ms), Arc::clone(&self.clock)))
+        Ok(View::new(self.current.take(), seq, Some(now_ms)))
     }
 
-    /// The tables, then the sequence number, and the tables again: had the memtable been frozen in between, entries up
-    /// to that number could be in one that was not taken (promise 4).
-    fn take_present(&self) -> (Arc<Tables>, SeqNo) {
-        loop {
-            let tables = Arc::clone(&self.current.read());
-            let seq = self.visible.load(Ordering::Acquire);
-            if Arc::ptr_eq(&tables.active.memtable, &self.current.read().active.memtable) {
-                return (tables, seq);
-            }
-        }
+    /// The last write that readers see.
+    fn visible(&self) -> SeqNo {
+        self.current.take().active.memtable.visible()
     }
 
     /// The tables of the present, which stand as long as they are held.
     pub(crate) fn version(&self) -> Result<Arc<Version>> {
         self.check_open()?;
-        Ok(Arc::clone(&self.current.read().version))
+        Ok(Arc::clone(&self.current.take().version))
     }
 
     /// Looks at the files while neither maintenance nor a writer changes any; what is returned keeps the tables there.
@@ -156,16 +151,8 @@ impl Engine {
 
     /// Gives the cache what the memtables leave of the budget.
     fn fit_cache(&self) {
-        let memtables_len = self.current.read().memtables().map(|memtable| memtable.memory_len()).sum();
+        let memtables_len = self.current.take().memtables().map(|memtable| memtable.memory_len()).sum();
         self.files.set_capacity(self.options.cache_bytes(memtables_len));
-    }
-
-    /// Changes what readers take.
-    fn change_current(&self, change: impl FnOnce(&mut Tables)) {
-        let mut current = self.current.write();
-        let mut next = Tables::clone(&current);
-        change(&mut next);
-        *current = Arc::new(next);
     }
 
     fn is_closed(&self) -> bool {

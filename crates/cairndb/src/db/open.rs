@@ -30,12 +30,13 @@ use crate::key::{SEQ_LIMIT, SeqNo};
 use crate::manifest::{self, Manifest, Recovered};
 use crate::memtable::{Memtable, MemtableCursor};
 use crate::options::Options;
+use crate::publish::Published;
 use crate::range_delete::RangeDeletes;
 use crate::record::Position;
 use crate::reserve::{self, Reserve};
 use crate::snapshot::{Live, Snapshots};
 use crate::sstable::{TableFiles, TableWriter};
-use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex, RwLock};
+use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex};
 use crate::version::{State, Version};
 use crate::view::{Stage, Tables};
 use crate::wal::{self, Authors, Checkpoint, SpareWal, Survey, Wal};
@@ -269,7 +270,7 @@ impl Opening {
             chosen,
             state,
             survey,
-            replayed: Replayed { memtable: Arc::new(Memtable::new()), flushed: false, table_len: 0 },
+            replayed: Replayed { memtable: Arc::new(Memtable::new(0)), flushed: false, table_len: 0 },
             manifest: None,
             wal: None,
             reserve: Reserve::found(&[]),
@@ -308,7 +309,7 @@ impl Opening {
 
     /// Moves what was replayed so far into tables of level 0.
     fn flush_replayed(&mut self) -> Result<()> {
-        let memtable = std::mem::replace(&mut self.replayed.memtable, Arc::new(Memtable::new()));
+        let memtable = std::mem::replace(&mut self.replayed.memtable, Arc::new(Memtable::new(0)));
         self.replayed.flushed = true;
         self.replayed.table_len = 0;
         let version =
@@ -437,6 +438,7 @@ impl Opening {
         let tables = self.state.tables.values().map(|(level, meta)| (*level, meta));
         let version = Arc::new(Version::new(tables, &self.files));
         let wals = self.kept_wals().into_iter().chain(self.wal.as_ref().map(Wal::number)).collect();
+        self.replayed.memtable.show(self.next_seq - 1);
         let active = Stage { memtable: self.replayed.memtable, checkpoint: self.state.checkpoint };
         let counters = Counters {
             manifest: AtomicU64::new(self.manifest.as_ref().map_or(self.chosen, Manifest::number)),
@@ -450,6 +452,7 @@ impl Opening {
             next_seq: self.next_seq,
             reserve: self.reserve,
         };
+        let clock = Arc::clone(&self.clock);
         let health = Health { closed: Arc::clone(&self.files.closed), ..Health::default() };
         Engine {
             options: self.options,
@@ -459,8 +462,7 @@ impl Opening {
             id: self.id,
             read_only,
             recovery: self.report,
-            current: RwLock::new(Arc::new(Tables { active, frozen: None, version })),
-            visible: AtomicU64::new(self.next_seq - 1),
+            current: Published::new(Tables { active, frozen: None, version, clock }),
             snapshots: Arc::new(Snapshots::default()),
             queue: Mutex::new(Queue::default()),
             log: Mutex::new(log),

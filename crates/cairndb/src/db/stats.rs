@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::Engine;
-use crate::sync::{Arc, AtomicU64, Ordering};
+use crate::sync::{AtomicU64, Ordering};
 use crate::version::LEVEL_COUNT;
 
 /// What is counted as it happens.
@@ -130,7 +130,7 @@ pub struct LevelStats {
 
 impl Engine {
     pub(crate) fn stats(&self) -> Stats {
-        let current = Arc::clone(&self.current.read());
+        let current = self.current.take();
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let counters = &self.counters;
         let (cache_hits, cache_misses) = self.files.hits_and_misses();
@@ -148,7 +148,7 @@ impl Engine {
             }
         });
         Stats {
-            seq: self.visible.load(Ordering::Acquire),
+            seq: current.active.memtable.visible(),
             levels: levels.collect(),
             disk_bytes: current.version.bytes(),
             memtable_bytes: current.memtables().map(|memtable| memtable.memory_len()).sum(),

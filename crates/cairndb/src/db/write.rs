@@ -29,7 +29,7 @@ use crate::options::Durability;
 use crate::record::{Position, RecordKind};
 use crate::reserve::Reserve;
 use crate::sync::{Arc, Condvar, Mutex, Ordering};
-use crate::view::Stage;
+use crate::view::{Stage, Tables};
 use crate::wal::{Checkpoint, SpareWal, Wal};
 
 /// A group takes no further member beyond this, in bytes: about what the disk takes in the time of a sync.
@@ -184,7 +184,7 @@ impl Engine {
     /// Makes room for deletes on a full disk: flushed, out of the reserve if need be, the log gives its space back, and the
     /// next one takes deletes. Their runs take space too, so what there is of them is compacted first.
     fn make_way(&self) -> Result<()> {
-        let has_many_runs = || self.current.read().version.levels[0].len() >= L0_RUNS_COMPACT;
+        let has_many_runs = || self.current.take().version.levels[0].len() >= L0_RUNS_COMPACT;
         while self.is_spent() && has_many_runs() && matches!(self.maintain(), Ok(true)) {}
         loop {
             match self.flush() {
@@ -284,13 +284,14 @@ impl Engine {
             };
             return results.into_iter().map(unknown).collect();
         }
-        let memtable = Arc::clone(&self.current.read().active.memtable);
+        let current = self.current.take();
+        let memtable = &current.active.memtable;
         for (batch, first_seq) in &accepted {
             for entry in batch.entries(*first_seq) {
                 memtable.insert(entry.expect("a batch that was just built is whole"), *first_seq);
             }
         }
-        self.visible.store(log.next_seq - 1, Ordering::Release);
+        memtable.show(log.next_seq - 1);
         self.count_commit(&accepted, durability);
         results
     }
@@ -414,10 +415,8 @@ impl Engine {
         let mut waited_in_vain = false;
         loop {
             self.check_not_stopped()?;
-            let (memtable, runs) = {
-                let current = self.current.read();
-                (Arc::clone(&current.active.memtable), current.version.levels[0].len())
-            };
+            let current = self.current.take();
+            let (memtable, runs) = (&current.active.memtable, current.version.levels[0].len());
             let active_len = memtable.memory_len();
             if active_len >= full_len && self.try_freeze(&mut self.log.lock())? {
                 self.progress.want();
@@ -439,10 +438,9 @@ impl Engine {
             }
             let stepped = self.wait_for_maintenance()?;
             // Once is no proof, and nor is a step that was not there to make because somebody else had just made it.
-            let is_as_it_was = {
-                let current = self.current.read();
-                Arc::ptr_eq(&memtable, &current.active.memtable) && current.version.levels[0].len() == runs
-            };
+            let now = self.current.take();
+            let is_as_it_was =
+                Arc::ptr_eq(memtable, &now.active.memtable) && now.version.levels[0].len() == runs;
             let in_vain = !stepped && is_as_it_was;
             if in_vain && waited_in_vain {
                 return Err(Error::Busy { what: "maintenance has to free memory first".into() });
@@ -483,7 +481,7 @@ impl Engine {
 
     /// Freezes the active memtable and goes on to the spare log, if there is one and no other memtable is frozen.
     pub(super) fn try_freeze(&self, log: &mut Log) -> Result<bool> {
-        if self.current.read().frozen.is_some() || log.spare.is_none() {
+        if self.current.take().frozen.is_some() || log.spare.is_none() {
             return Ok(false);
         }
         self.check_not_stopped()?;
@@ -500,8 +498,11 @@ impl Engine {
         let checkpoint = Checkpoint { wal: wal.number(), seq: wal.first_seq };
         log.wal = Some(wal);
         log.reserve.needs.frozen_len = std::mem::take(&mut log.reserve.needs.active_len);
-        let fresh = Stage { memtable: Arc::new(Memtable::new()), checkpoint };
-        self.change_current(|tables| tables.frozen = Some(std::mem::replace(&mut tables.active, fresh)));
+        let fresh = Stage { memtable: Arc::new(Memtable::new(log.next_seq - 1)), checkpoint };
+        self.current.change(|tables| {
+            let frozen = Some(tables.active.clone());
+            Tables { active: fresh, frozen, ..tables.clone() }
+        });
         self.fit_cache();
         Ok(true)
     }

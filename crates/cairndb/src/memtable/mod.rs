@@ -31,6 +31,7 @@ pub(crate) struct Memtable {
     has_range_deletes: AtomicBool,
     memory_len: AtomicU64,
     entries: AtomicU64,
+    visible: AtomicU64,
 }
 
 /// An entry in memory.
@@ -44,13 +45,15 @@ struct Entry {
 }
 
 impl Memtable {
-    pub(crate) fn new() -> Memtable {
+    /// An empty table. Everything up to the write `visible` is in older ones.
+    pub(crate) fn new(visible: SeqNo) -> Memtable {
         Memtable {
             tree: Tree::new(),
             range_deletes: RwLock::default(),
             has_range_deletes: AtomicBool::new(false),
             memory_len: AtomicU64::new(0),
             entries: AtomicU64::new(0),
+            visible: AtomicU64::new(visible),
         }
     }
 
@@ -72,8 +75,21 @@ impl Memtable {
         self.count(entry.data_len() + ALLOCATION_LEN + taken);
     }
 
+    /// The last write that readers may see, as long as this table is the one that takes writes.
+    pub(crate) fn visible(&self) -> SeqNo {
+        self.visible.load(Ordering::Acquire)
+    }
+
+    /// Lets readers see everything up to the write `seq`.
+    pub(crate) fn show(&self, seq: SeqNo) {
+        self.visible.store(seq, Ordering::Release);
+    }
+
     /// The newest entry of `key` among those that a reader at `seq` sees; range deletes apart.
     pub(crate) fn get(&self, key: &[u8], seq: SeqNo) -> Option<EntryRef<'_>> {
+        if self.is_empty() {
+            return None;
+        }
         self.tree.first_from((key, seq)).filter(|entry| entry.key() == key).map(Entry::as_ref)
     }
 
@@ -222,7 +238,7 @@ mod tests {
 
     #[test]
     fn it_holds_what_a_sorted_map_holds() {
-        let (memtable, mut model) = (Arc::new(Memtable::new()), BTreeMap::new());
+        let (memtable, mut model) = (Arc::new(Memtable::new(0)), BTreeMap::new());
         let mut dice = 1_u64;
         let count = if cfg!(miri) { 60 } else { 3000 };
         for seq in 1..=count {
@@ -248,7 +264,7 @@ mod tests {
 
     #[test]
     fn a_reader_sees_its_past() {
-        let memtable = Memtable::new();
+        let memtable = Memtable::new(0);
         memtable.insert(put(b"k", 5, b"five"), 5);
         memtable.insert(put(b"k", 9, b"nine"), 9);
         assert_eq!(memtable.get(b"k", 4), None);
@@ -259,7 +275,7 @@ mod tests {
 
     #[test]
     fn readers_walk_while_it_grows() {
-        let memtable = Arc::new(Memtable::new());
+        let memtable = Arc::new(Memtable::new(0));
         let count = if cfg!(miri) { 50_u64 } else { 20_000 };
         std::thread::scope(|scope| {
             scope.spawn(|| {
@@ -289,7 +305,7 @@ mod tests {
     /// and 20,000 of them took more memory than there was, again at each open.
     #[test]
     fn nested_range_deletes_of_one_batch_took_memory_by_their_square() {
-        let memtable = Memtable::new();
+        let memtable = Memtable::new(0);
         let delete = |key: &[u8], seq| {
             let (kind, value) = (Kind::RangeDelete, &b"z"[..]);
             memtable.insert(EntryRef { key, seq, kind, expires_at_ms: 0, value }, 10);

@@ -295,9 +295,9 @@ impl Block {
             let head = self.head_at(self.restart(middle)).filter(|head| head.shared == 0);
             let head = head.ok_or_else(|| self.malformed())?;
             if compare((&self.bytes[head.rest], head.seq), (key, seq)).is_lt() {
-                low = middle
+                low = middle;
             } else {
-                high = middle
+                high = middle;
             }
         }
         Ok(low)
