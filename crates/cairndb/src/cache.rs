@@ -15,9 +15,6 @@
 //! Shards, so that readers seldom meet at one lock; few of them, so that a large value still fits one. W-TinyLFU or
 //! S3-FIFO would withstand scans better; compaction, which reads everything once, passes the cache by instead.
 
-use std::collections::HashMap;
-use std::hash::{BuildHasherDefault, Hasher};
-
 use crate::sync::Mutex;
 
 /// What a value is found under: a file's number and an offset in it.
@@ -34,10 +31,12 @@ pub(crate) struct Cache<V> {
     shards: Vec<Mutex<Shard<V>>>,
 }
 
+/// A hash table with open addressing: a value stands at the place that its key's hash gives, or at the first free one behind
+/// it. The hand of CLOCK goes round the same places.
 struct Shard<V> {
-    index: HashMap<CacheKey, usize, BuildHasherDefault<Mix>>,
+    /// A power of two of them, at most three quarters taken.
     slots: Vec<Option<Slot<V>>>,
-    free: Vec<usize>,
+    count: usize,
     /// Where CLOCK's hand stands.
     hand: usize,
     weight: u64,
@@ -53,6 +52,9 @@ struct Slot<V> {
     weight: u64,
     asked_for: bool,
 }
+
+/// How many slots a shard begins with.
+const SLOTS_MIN: usize = 16;
 
 impl<V: Clone> Cache<V> {
     pub(crate) fn new(capacity: u64) -> Cache<V> {
@@ -114,13 +116,13 @@ impl<V: Clone> Cache<V> {
 
 impl<V: Clone> Shard<V> {
     fn new(capacity: u64) -> Shard<V> {
-        let (index, slots, free) = (HashMap::default(), Vec::new(), Vec::new());
-        Shard { index, slots, free, hand: 0, weight: 0, capacity, hits: 0, misses: 0 }
+        let slots = std::iter::repeat_with(|| None).take(SLOTS_MIN).collect();
+        Shard { slots, count: 0, hand: 0, weight: 0, capacity, hits: 0, misses: 0 }
     }
 
     fn get(&mut self, key: CacheKey) -> Option<V> {
-        let slot = self.index.get(&key).and_then(|index| self.slots[*index].as_mut());
-        let Some(slot) = slot else {
+        let place = self.place_of(key);
+        let Some(slot) = &mut self.slots[place] else {
             self.misses += 1;
             return None;
         };
@@ -133,49 +135,83 @@ impl<V: Clone> Shard<V> {
         if weight > self.capacity {
             return;
         }
-        if let Some(index) = self.index.get(&key).copied() {
-            self.remove(index);
-        }
+        self.remove(self.place_of(key));
         self.evict_to(self.capacity - weight);
-        let slot = Some(Slot { key, value, weight, asked_for: false });
-        let index = match self.free.pop() {
-            Some(index) => {
-                self.slots[index] = slot;
-                index
-            }
-            None => {
-                self.slots.push(slot);
-                self.slots.len() - 1
-            }
-        };
-        self.index.insert(key, index);
+        if 4 * (self.count + 1) > 3 * self.slots.len() {
+            self.grow();
+        }
+        let place = self.place_of(key);
+        self.slots[place] = Some(Slot { key, value, weight, asked_for: false });
+        self.count += 1;
         self.weight += weight;
         debug_assert!(self.weight <= self.capacity, "I1");
     }
 
-    fn evict_to(&mut self, weight: u64) {
-        while self.weight > weight {
-            self.hand = if self.hand + 1 < self.slots.len() { self.hand + 1 } else { 0 };
-            match &mut self.slots[self.hand] {
-                Some(slot) if slot.asked_for => slot.asked_for = false,
-                Some(_) => self.remove(self.hand),
-                None => {}
-            }
+    /// Where `key` is, or where it would go.
+    fn place_of(&self, key: CacheKey) -> usize {
+        let mut place = self.home_of(key);
+        while self.slots[place].as_ref().is_some_and(|slot| slot.key != key) {
+            place = self.behind(place);
+        }
+        place
+    }
+
+    /// Where `key` stands if nobody else does.
+    fn home_of(&self, key: CacheKey) -> usize {
+        mix(key) as usize & (self.slots.len() - 1)
+    }
+
+    fn behind(&self, place: usize) -> usize {
+        (place + 1) & (self.slots.len() - 1)
+    }
+
+    fn grow(&mut self) {
+        let slots = std::iter::repeat_with(|| None).take(2 * self.slots.len()).collect();
+        for slot in std::mem::replace(&mut self.slots, slots).into_iter().flatten() {
+            let place = self.place_of(slot.key);
+            self.slots[place] = Some(slot);
         }
     }
 
-    fn remove(&mut self, index: usize) {
-        if let Some(slot) = self.slots[index].take() {
-            self.index.remove(&slot.key);
-            self.weight -= slot.weight;
-            self.free.push(index);
+    fn evict_to(&mut self, weight: u64) {
+        while self.weight > weight {
+            match &mut self.slots[self.hand] {
+                Some(slot) if !slot.asked_for => {
+                    // What moves up into this place is looked at next.
+                    self.remove(self.hand);
+                    continue;
+                }
+                Some(slot) => slot.asked_for = false,
+                None => {}
+            }
+            self.hand = self.behind(self.hand);
+        }
+    }
+
+    /// Empties a place, and moves up what stands behind it for want of a better one.
+    fn remove(&mut self, place: usize) {
+        let Some(slot) = self.slots[place].take() else { return };
+        self.weight -= slot.weight;
+        self.count -= 1;
+        let (mut free, mut next) = (place, self.behind(place));
+        while let Some(slot) = &self.slots[next] {
+            // It may stand anywhere from its home on.
+            let distance = |from: usize, to: usize| to.wrapping_sub(from) & (self.slots.len() - 1);
+            if distance(self.home_of(slot.key), next) >= distance(free, next) {
+                self.slots.swap(free, next);
+                free = next;
+            }
+            next = self.behind(next);
         }
     }
 
     fn remove_file(&mut self, number: u64) {
-        for index in 0..self.slots.len() {
-            if self.slots[index].as_ref().is_some_and(|slot| slot.key.0 == number) {
-                self.remove(index);
+        let mut place = 0;
+        while place < self.slots.len() {
+            if self.slots[place].as_ref().is_some_and(|slot| slot.key.0 == number) {
+                self.remove(place);
+            } else {
+                place += 1;
             }
         }
     }
@@ -185,26 +221,6 @@ impl<V: Clone> Shard<V> {
 fn mix(key: CacheKey) -> u64 {
     let folded = (key.0.rotate_left(32) ^ key.1).wrapping_mul(0x9E37_79B9_7F4A_7C15);
     (folded ^ (folded >> 29)).wrapping_mul(0xBF58_476D_1CE4_E5B9)
-}
-
-/// [`mix`] as a `Hasher`, for pairs of numbers that no stranger chooses.
-#[derive(Default)]
-struct Mix(u64);
-
-impl Hasher for Mix {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.write_u64(u64::from(*byte));
-        }
-    }
-
-    fn write_u64(&mut self, number: u64) {
-        self.0 = mix((self.0, number));
-    }
 }
 
 #[cfg(test)]
@@ -226,6 +242,28 @@ mod tests {
         assert!(cache.weight() <= 20);
         cache.remove_file(1);
         assert_eq!(cache.weight(), 0);
+    }
+
+    #[test]
+    fn it_holds_what_a_map_holds() {
+        let (cache, mut model) = (Cache::with_shards(1 << 40, 1), std::collections::BTreeMap::new());
+        let mut dice = 1_u64;
+        for step in 0..if cfg!(miri) { 300 } else { 20_000_u64 } {
+            dice = dice.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            let key = ((dice >> 60) % 5, (dice >> 40) % 100);
+            match (dice >> 33) % 8 {
+                0 if step % 50 == 0 => {
+                    cache.remove_file(key.0);
+                    model.retain(|(file, _), _| *file != key.0);
+                }
+                0..=3 => {
+                    cache.insert(key, step, 1);
+                    model.insert(key, step);
+                }
+                _ => assert_eq!(cache.get(key), model.get(&key).copied(), "{key:?}"),
+            }
+            assert_eq!(cache.weight(), model.len() as u64);
+        }
     }
 
     #[test]

@@ -270,7 +270,7 @@ pub struct Value(ValueBytes);
 #[derive(Clone)]
 enum ValueBytes {
     Owned(Vec<u8>),
-    Shared { block: Arc<Vec<u8>>, range: Range<usize> },
+    Shared { block: Arc<[u8]>, range: Range<usize> },
 }
 
 /// From this length on a value shares its block instead of being copied, in bytes: below it the copy costs less than
@@ -279,7 +279,7 @@ const SHARED_VALUE_LEN: usize = 1024;
 
 impl Value {
     /// The stretch `range` of a block, copied when it is short.
-    pub(crate) fn from_block(block: &Arc<Vec<u8>>, range: Range<usize>) -> Value {
+    pub(crate) fn from_block(block: &Arc<[u8]>, range: Range<usize>) -> Value {
         if range.len() < SHARED_VALUE_LEN {
             Value(ValueBytes::Owned(block[range].to_vec()))
         } else {

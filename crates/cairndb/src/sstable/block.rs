@@ -22,9 +22,9 @@ use crate::coding::{Decoder, Place, put_slice, put_varint, varint_len};
 use crate::cursor::Cursor;
 use crate::error::{Error, Result};
 use crate::files::read_at;
-use crate::key::{EntryRef, KEY_LEN_MAX, Kind, SeqNo, Value, compare, shared_len};
+use crate::key::{EntryRef, KEY_LEN_MAX, Kind, SeqNo, Value, compare, hint_of, shared_len};
 use crate::options::Compression;
-use crate::sync::Arc;
+use crate::sync::{Arc, OnceLock};
 
 /// What follows a block in the file: packing, unpacked length, crc. FORMAT.md, "Constants".
 pub(crate) const BLOCK_TRAILER_LEN: usize = 9;
@@ -38,6 +38,15 @@ pub(crate) const PACKING_LZ4: u8 = 1;
 /// The longest block, unpacked: one entry of the longest key and value, and a little. A hostile length beyond it, or
 /// beyond what lz4 can reach from the packed bytes, allocates nothing.
 const BLOCK_LEN_MAX: usize = (1 << 30) + (1 << 20);
+
+/// Entries from one restart point to the next in a data block: a middle way between short blocks and short walks.
+pub(super) const RESTART_INTERVAL: usize = 16;
+
+/// How many bytes of a key a hint holds.
+const HINT_LEN: usize = size_of::<u64>();
+
+/// Keys of a block that share more than this have no hints, in bytes.
+const HINT_PREFIX_LEN: usize = 32;
 
 /// No lz4 block unpacks to more than this many times its length.
 const LZ4_RATIO_MAX: usize = 255;
@@ -205,7 +214,9 @@ pub(crate) fn read_block(
 
 /// A block in memory, checked and unpacked.
 pub(crate) struct Block {
-    bytes: Arc<Vec<u8>>,
+    bytes: Arc<[u8]>,
+    /// Made when the block is first asked for again.
+    hints: OnceLock<Option<Hints>>,
     restarts_at: usize,
     restart_count: usize,
     base_seq: SeqNo,
@@ -234,12 +245,14 @@ impl Block {
         let Some((restarts_at, restart_count)) = restarts() else {
             return Err(Error::corrupt(name, offset, "the block's restart points do not fit it"));
         };
-        Ok(Block { bytes: Arc::new(bytes), restarts_at, restart_count, base_seq, name, offset })
+        let (bytes, hints) = (bytes.into(), OnceLock::new());
+        Ok(Block { bytes, hints, restarts_at, restart_count, base_seq, name, offset })
     }
 
-    /// How many bytes of memory it takes.
+    /// How many bytes of memory it takes, or will take.
     pub(crate) fn memory_len(&self) -> u64 {
-        (self.bytes.len() + size_of::<Block>() + 32) as u64
+        let hints_len = self.restart_count * RESTART_INTERVAL * (size_of::<u64>() + size_of::<u32>());
+        (self.bytes.len() + size_of::<Block>() + hints_len + 64) as u64
     }
 
     pub(crate) fn offset(&self) -> u64 {
@@ -250,15 +263,66 @@ impl Block {
         self.name
     }
 
-    /// The first entry at or behind (`key`, `seq`), if it is one of `key`.
-    pub(super) fn get(&self, key: &[u8], seq: SeqNo) -> Result<Option<BlockEntry>> {
-        let found = self.find(key, seq)?;
-        Ok(found.filter(|found| found.is_of_key).map(|found| BlockEntry {
-            seq: found.head.seq,
-            kind: found.head.kind,
-            expires_at_ms: found.head.expires_at_ms,
-            value: Value::from_block(&self.bytes, found.head.value),
+    /// The first entry at or behind (`key`, `seq`), if it is one of `key`. `again`: the block was asked before, and may be
+    /// once more, so that hints are worth making.
+    pub(super) fn get(&self, key: &[u8], seq: SeqNo, again: bool) -> Result<Option<BlockEntry>> {
+        let hints = if again { self.hints.get_or_init(|| self.make_hints()).as_ref() } else { None };
+        let head = match hints.map(|hints| hints.find(key)) {
+            Some(Hinted::Nowhere) => return Ok(None),
+            Some(Hinted::At(at)) => {
+                let head = self.head_at(at).ok_or_else(|| self.malformed())?;
+                let is_of_key = key.get(head.shared..) == Some(&self.bytes[head.rest.clone()]);
+                Some(head).filter(|head| is_of_key && head.seq <= seq)
+            }
+            Some(Hinted::Unsure) | None => {
+                self.find(key, seq)?.filter(|found| found.is_of_key).map(|found| found.head)
+            }
+        };
+        Ok(head.map(|head| BlockEntry {
+            seq: head.seq,
+            kind: head.kind,
+            expires_at_ms: head.expires_at_ms,
+            value: Value::from_block(&self.bytes, head.value),
         }))
+    }
+
+    /// `None` for a block that has none: keys share too much, or not only what comes before the hints.
+    fn make_hints(&self) -> Option<Hints> {
+        let (mut first, mut last) = (Vec::new(), Vec::new());
+        let mut at = 0;
+        // Twice: what all keys share is known when the last one is.
+        while at < self.restarts_at {
+            let head = self.head_at(at)?;
+            last.truncate(head.shared);
+            last.extend_from_slice(&self.bytes[head.rest.clone()]);
+            if at == 0 {
+                first.clone_from(&last);
+            }
+            at = head.next_at;
+        }
+        let skip = shared_len(&first, &last);
+        let mut shared = [0; HINT_PREFIX_LEN];
+        shared.get_mut(..skip)?.copy_from_slice(&first[..skip]);
+        let count_max = self.restart_count * RESTART_INTERVAL;
+        let (mut keys, mut offsets) = (Vec::with_capacity(count_max), Vec::with_capacity(count_max));
+        (at, last) = (0, Vec::new());
+        while at < self.restarts_at {
+            let head = self.head_at(at)?;
+            last.truncate(head.shared);
+            last.extend_from_slice(&self.bytes[head.rest.clone()]);
+            let hint = hint_of(&last, skip);
+            let fits = head.shared <= skip + HINT_LEN
+                && last.get(..skip) == Some(&first[..skip])
+                && keys.last().is_none_or(|before| *before <= hint)
+                && keys.len() < count_max;
+            if !fits {
+                return None;
+            }
+            keys.push(hint);
+            offsets.push(at as u32);
+            at = head.next_at;
+        }
+        Some(Hints { shared, skip, keys, offsets })
     }
 
     /// The first entry at or behind (`key`, `seq`). No key is put together on the way: what an entry shares with the one
@@ -331,6 +395,43 @@ impl Block {
 
     fn malformed(&self) -> Error {
         Error::corrupt(self.name, self.offset, "the block passes its checksum, but its entries make no sense")
+    }
+}
+
+/// The keys of a block laid out for searching: eight bytes of each behind those that all of them share. Entries of a block
+/// stand a hundred bytes apart, so that walking over them costs a line of memory each; this costs two or three in all.
+struct Hints {
+    shared: [u8; HINT_PREFIX_LEN],
+    skip: usize,
+    keys: Vec<u64>,
+    offsets: Vec<u32>,
+}
+
+/// What hints know of a key.
+enum Hinted {
+    /// It is not in the block.
+    Nowhere,
+    /// If it is there, then at this offset, and the hint stands for all of it that its entry does not hold itself.
+    At(usize),
+    /// Several entries are alike.
+    Unsure,
+}
+
+impl Hints {
+    fn find(&self, key: &[u8]) -> Hinted {
+        if key.get(..self.skip) != Some(&self.shared[..self.skip]) {
+            return Hinted::Nowhere;
+        }
+        let hint = hint_of(key, self.skip);
+        let at = self.keys.partition_point(|before| *before < hint);
+        if self.keys.get(at) != Some(&hint) {
+            return Hinted::Nowhere;
+        }
+        if self.keys.get(at + 1) == Some(&hint) {
+            Hinted::Unsure
+        } else {
+            Hinted::At(self.offsets[at] as usize)
+        }
     }
 }
 

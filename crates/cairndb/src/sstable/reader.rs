@@ -178,7 +178,10 @@ impl Table {
             index.handle(index.find(key, seq))
         };
         let Some(handle) = handle else { return Ok(None) };
-        self.data_block(handle, true)?.get(key, seq)
+        if let Some(Cached::Block(block)) = self.cached(handle) {
+            return block.get(key, seq, true);
+        }
+        self.read_data_block(handle, true)?.get(key, seq, false)
     }
 
     /// The table's range deletes, if it has any.
@@ -304,9 +307,13 @@ impl Table {
     }
 
     pub(super) fn data_block(&self, handle: BlockHandle, keep: bool) -> Result<Arc<Block>> {
-        if let Some(Cached::Block(block)) = self.cached(handle) {
-            return Ok(block);
+        match self.cached(handle) {
+            Some(Cached::Block(block)) => Ok(block),
+            _ => self.read_data_block(handle, keep),
         }
+    }
+
+    fn read_data_block(&self, handle: BlockHandle, keep: bool) -> Result<Arc<Block>> {
         let base_seq = self.opened()?.base_seq;
         let block = Arc::new(Block::new(self.read(handle)?, base_seq, self.name(), handle.offset)?);
         if keep {

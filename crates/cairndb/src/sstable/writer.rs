@@ -6,7 +6,7 @@
 use cairndb_storage::{File, FileKind, FileName};
 use xxhash_rust::xxh3::Xxh3;
 
-use super::block::{BlockBuilder, BlockHandle, encode_bounds, seal_block};
+use super::block::{BlockBuilder, BlockHandle, RESTART_INTERVAL, encode_bounds, seal_block};
 use super::filter::{Filter, hash_key};
 use super::footer::Footer;
 use super::{TableCounts, TableMeta};
@@ -20,10 +20,6 @@ use crate::sync::Arc;
 
 /// When a data block is full, in bytes: the page of the operating system's cache, and the roadmap's size.
 const BLOCK_LEN: usize = 4 << 10;
-
-/// Entries from one restart point to the next in a data block: a middle way between short blocks and short walks.
-const RESTART_INTERVAL: usize = 16;
-
 /// How much is gathered before it is written, in bytes.
 const WRITE_LEN: usize = 256 << 10;
 
