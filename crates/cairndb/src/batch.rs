@@ -25,6 +25,9 @@ use crate::options::Durability;
 /// The length of what stands before a batch's entries in the WAL, in bytes. FORMAT.md, "Constants".
 pub(crate) const BATCH_HEADER_LEN: usize = 12;
 
+/// What an entry takes in a batch beside its key and its value, at most: kind, keyspace, expiry, two lengths.
+const ENTRY_HEADER_LEN_MAX: usize = 1 + 1 + 8 + 2 * 5;
+
 /// Writes that happen together or not at all.
 ///
 /// An argument that cannot be used is remembered, and the write answers `Invalid`.
@@ -178,6 +181,8 @@ impl Batch {
             )));
             return self;
         }
+        // A batch of one entry, as most are, takes memory once.
+        self.entries.reserve(ENTRY_HEADER_LEN_MAX + key.len() + value.len());
         self.entries.push(kind as u8);
         crate::coding::put_varint(&mut self.entries, key.len() as u64 + 1);
         self.entries.push(self.keyspace);

@@ -71,6 +71,9 @@ enum Turn {
 /// as much again, which pays for logs of short entries that are shorter than the tables that take their place.
 pub(super) const TABLE_ENTRY_LEN: u64 = 24;
 
+/// The place of a result that is still to come.
+const NOT_YET: Result<Outcome> = Err(Error::Closed);
+
 /// One write, as it is asked for.
 pub(super) struct Request {
     pub(super) batch: Batch,
@@ -234,10 +237,17 @@ impl Engine {
     fn commit_group(&self, own: &Request, group: &mut Group<'_>) -> Result<Outcome> {
         self.wait_for_memory()?;
         group.followers = self.take_followers(own.batch.encoded_len());
-        let requests: Vec<&Request> = std::iter::once(own)
-            .chain(group.followers.iter().map(|waiter| waiter.request.as_ref()))
-            .collect();
-        let mut results = self.commit(&requests).into_iter();
+        if group.followers.is_empty() {
+            let mut result = [NOT_YET];
+            self.commit(&[own], &mut result);
+            let [result] = result;
+            return result;
+        }
+        let followers = group.followers.iter().map(|waiter| waiter.request.as_ref());
+        let requests: Vec<&Request> = std::iter::once(own).chain(followers).collect();
+        let mut results: Vec<_> = requests.iter().map(|_| NOT_YET).collect();
+        self.commit(&requests, &mut results);
+        let mut results = results.into_iter();
         let result = results.next().expect("a result for each request");
         for (waiter, result) in std::mem::take(&mut group.followers).iter().zip(results) {
             waiter.tell(result);
@@ -259,54 +269,50 @@ impl Engine {
         followers
     }
 
-    /// Commits a group; one result for each request.
-    fn commit(&self, requests: &[&Request]) -> Vec<Result<Outcome>> {
+    /// Commits a group, and fills in a result for each request.
+    fn commit(&self, requests: &[&Request], results: &mut [Result<Outcome>]) {
         let mut log = self.log.lock();
-        let mut accepted: Vec<(&Batch, SeqNo)> = Vec::new();
-        let mut durability = Durability::Buffered;
-        let mut results = Vec::with_capacity(requests.len());
-        for request in requests {
-            let result = self.accept(&mut log, request, &accepted);
-            if let Ok(Outcome::Written(last_seq)) = result {
-                accepted.push((&request.batch, last_seq + 1 - request.batch.len() as u64));
-                durability = durability.max(request.durability);
+        let mut durability = None;
+        for index in 0..requests.len() {
+            let before = written(&requests[..index], &results[..index]);
+            let result = self.accept(&mut log, requests[index], before);
+            if let Ok(Outcome::Written(_)) = result {
+                durability = durability.max(Some(requests[index].durability));
             }
-            results.push(result);
+            results[index] = result;
         }
-        if accepted.is_empty() {
-            return results;
-        }
+        let Some(durability) = durability else { return };
         if let Err(error) = self.make_durable(&mut log, durability) {
             let error = self.stop(error);
-            let unknown = |result: Result<Outcome>| match result {
-                Ok(Outcome::Written(_)) => Err(error.clone()),
-                other => other,
-            };
-            return results.into_iter().map(unknown).collect();
+            let unknown = results.iter_mut().filter(|result| matches!(result, Ok(Outcome::Written(_))));
+            unknown.for_each(|result| *result = Err(error.clone()));
+            return;
         }
         let current = self.current.take();
         let memtable = &current.active.memtable;
-        for (batch, first_seq) in &accepted {
-            for entry in batch.entries(*first_seq) {
-                memtable.insert(entry.expect("a batch that was just built is whole"), *first_seq);
+        for (batch, first_seq) in written(requests, results) {
+            for entry in batch.entries(first_seq) {
+                memtable.insert(entry.expect("a batch that was just built is whole"), first_seq);
             }
         }
         memtable.show(log.next_seq - 1);
-        self.count_commit(&accepted, durability);
-        results
+        self.count_commit(written(requests, results), durability);
     }
 
-    fn count_commit(&self, accepted: &[(&Batch, SeqNo)], durability: Durability) {
+    fn count_commit<'a>(&self, written: impl Iterator<Item = (&'a Batch, SeqNo)>, durability: Durability) {
         let counters = &self.counters;
-        let (entries, len) = accepted
-            .iter()
-            .fold((0, 0), |(entries, len), (batch, _)| (entries + batch.len(), len + batch.encoded_len()));
+        let (mut batches, mut entries, mut len) = (0, 0, 0);
+        for (batch, _) in written {
+            batches += 1;
+            entries += batch.len();
+            len += batch.encoded_len();
+        }
         if len as u64 > self.options.memtable_bytes() / 4 {
             self.fit_cache();
         }
         counters.entries_written.fetch_add(entries as u64, Ordering::Relaxed);
         counters.bytes_written.fetch_add(len as u64, Ordering::Relaxed);
-        counters.writes.fetch_add(accepted.len() as u64, Ordering::Relaxed);
+        counters.writes.fetch_add(batches, Ordering::Relaxed);
         counters.groups.fetch_add(1, Ordering::Relaxed);
         if durability == Durability::Sync {
             counters.wal_syncs.fetch_add(1, Ordering::Relaxed);
@@ -314,10 +320,15 @@ impl Engine {
     }
 
     /// Gives a request its sequence numbers and puts it into the log's buffer, if its conditions hold and there is room.
-    fn accept(&self, log: &mut Log, request: &Request, before: &[(&Batch, SeqNo)]) -> Result<Outcome> {
+    fn accept<'a>(
+        &self,
+        log: &mut Log,
+        request: &Request,
+        before: impl DoubleEndedIterator<Item = (&'a Batch, SeqNo)> + Clone,
+    ) -> Result<Outcome> {
         self.check_not_stopped()?;
         for (index, condition) in request.conditions.iter().enumerate() {
-            if !condition.holds_of(self.present_entry(condition, before)?.as_ref()) {
+            if !condition.holds_of(self.present_entry(condition, before.clone())?.as_ref()) {
                 return Ok(Outcome::Unmet { index });
             }
         }
@@ -382,14 +393,18 @@ impl Engine {
     }
 
     /// What the condition's key holds, after the batches `before` it in its group.
-    fn present_entry(&self, condition: &Condition, before: &[(&Batch, SeqNo)]) -> Result<Option<Entry>> {
+    fn present_entry<'a>(
+        &self,
+        condition: &Condition,
+        before: impl DoubleEndedIterator<Item = (&'a Batch, SeqNo)>,
+    ) -> Result<Option<Entry>> {
         let key = stored_key(condition.keyspace, &condition.key);
-        for (batch, first_seq) in before.iter().rev() {
+        for (batch, first_seq) in before.rev() {
             let touches = |entry: &EntryRef<'_>| match entry.kind {
                 Kind::RangeDelete => entry.key <= key.as_slice() && key.as_slice() < entry.value,
                 _ => entry.key == key,
             };
-            if let Some(entry) = batch.entries(*first_seq).flatten().filter(touches).last() {
+            if let Some(entry) = batch.entries(first_seq).flatten().filter(touches).last() {
                 let expires_at_ms = (entry.kind == Kind::PutWithExpiry).then_some(entry.expires_at_ms);
                 let live = entry.is_live(self.clock.now_ms());
                 return Ok(live.then(|| Entry { value: entry.value.into(), seq: entry.seq, expires_at_ms }));
@@ -506,6 +521,17 @@ impl Engine {
         self.fit_cache();
         Ok(true)
     }
+}
+
+/// The batches among `requests` that were accepted, with the sequence number of each one's first entry.
+fn written<'a>(
+    requests: &'a [&Request],
+    results: &'a [Result<Outcome>],
+) -> impl DoubleEndedIterator<Item = (&'a Batch, SeqNo)> + Clone {
+    requests.iter().zip(results).filter_map(|(request, result)| match result {
+        Ok(Outcome::Written(last_seq)) => Some((&request.batch, last_seq + 1 - request.batch.len() as u64)),
+        _ => None,
+    })
 }
 
 /// A group that is being committed. When it goes, the lead is handed on.
