@@ -15,18 +15,17 @@
 //! pointers or epochs, with `unsafe` beneath. This costs about as much while nobody else wants the same line.
 
 use std::ops::Deref;
-use std::sync::atomic::AtomicUsize;
 
-use crate::sync::{Arc, Mutex, Ordering, RwLock};
+use crate::sync::{Arc, AtomicU64, Mutex, Ordering, RwLock};
 
 /// How many copies there are. Where schedules are drawn, all threads share one.
 const STRIPES: usize = if cfg!(shuttle) { 1 } else { 8 };
 
-static NEXT_STRIPE: AtomicUsize = AtomicUsize::new(0);
+static THREADS: AtomicU64 = AtomicU64::new(0);
 
 thread_local! {
-    /// Which copy this thread stays with.
-    static STRIPE: usize = NEXT_STRIPE.fetch_add(1, Ordering::Relaxed) % STRIPES;
+    /// How many threads had asked before this one.
+    static THREAD: u64 = THREADS.fetch_add(1, Ordering::Relaxed);
 }
 
 /// A value that is replaced as a whole.
@@ -61,9 +60,7 @@ impl<T> Published<T> {
 
     /// The value as it is.
     pub(crate) fn take(&self) -> Arc<Edition<T>> {
-        // In a thread that is about to end there is no telling.
-        let stripe = STRIPE.try_with(|stripe| *stripe).unwrap_or(0);
-        Arc::clone(&self.stripes[stripe].0.read())
+        Arc::clone(&self.stripes[stripe()].0.read())
     }
 
     /// Puts what `change` makes of the value in its place.
@@ -79,6 +76,15 @@ impl<T> Published<T> {
         drop(latest);
         drop(replaced);
     }
+}
+
+/// The copy that this thread stays with.
+fn stripe() -> usize {
+    if STRIPES == 1 {
+        return 0;
+    }
+    // In a thread that is about to end there is no telling any more.
+    THREAD.try_with(|thread| *thread as usize % STRIPES).unwrap_or(0)
 }
 
 #[cfg(test)]
