@@ -238,7 +238,7 @@ impl Page<'_> {
 
     fn blocks(
         &mut self,
-        read: &dyn Fn(BlockHandle) -> Result<Vec<u8>>,
+        read: &dyn Fn(BlockHandle) -> Result<Arc<[u8]>>,
         index: Block,
         base_seq: SeqNo,
         name: FileName,

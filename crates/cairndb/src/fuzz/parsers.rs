@@ -349,7 +349,7 @@ pub fn lz4(input: &[u8]) {
     let handle = seal_block(&mut bytes, place, HEADER_LEN, Compression::Lz4, input);
     let file = file_of(name, &bytes);
     let block = read_block(file.as_ref(), bytes.len() as u64, name, place, handle, "fuzz");
-    assert!(block.is_ok_and(|block| block == input), "a block came back otherwise");
+    assert!(block.is_ok_and(|block| *block == *input), "a block came back otherwise");
 }
 
 /// A log in the roadmap's format: read whole and in crumbs with the same result; what was read, written again, is the

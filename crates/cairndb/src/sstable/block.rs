@@ -181,7 +181,7 @@ pub(crate) fn read_block(
     place: Place,
     handle: BlockHandle,
     site: Site,
-) -> Result<Vec<u8>> {
+) -> Result<Arc<[u8]>> {
     let corrupt = |what: &str| Error::corrupt(name, handle.offset, what);
     let wanted = handle.len as usize + BLOCK_TRAILER_LEN;
     // What the file cannot hold is not allocated for.
@@ -201,12 +201,14 @@ pub(crate) fn read_block(
     let unpacked_len = Decoder::at(&bytes, handle.len as usize + 1).u32().unwrap_or_default() as usize;
     bytes.truncate(handle.len as usize);
     match packing {
-        PACKING_NONE if unpacked_len == bytes.len() => Ok(bytes),
+        PACKING_NONE if unpacked_len == bytes.len() => Ok(bytes.into()),
         PACKING_LZ4 if unpacked_len <= BLOCK_LEN_MAX.min(bytes.len().saturating_mul(LZ4_RATIO_MAX)) => {
-            lz4_flex::block::decompress(&bytes, unpacked_len)
-                .ok()
-                .filter(|block| block.len() == unpacked_len)
-                .ok_or_else(|| corrupt("the block does not unpack"))
+            let mut block: Arc<[u8]> = std::iter::repeat_n(0, unpacked_len).collect();
+            let place = Arc::get_mut(&mut block).expect("nobody else has it yet");
+            match lz4_flex::block::decompress_into(&bytes, place) {
+                Ok(len) if len == unpacked_len => Ok(block),
+                _ => Err(corrupt("the block does not unpack")),
+            }
         }
         _ => Err(corrupt("the block's packing makes no sense")),
     }
@@ -228,7 +230,13 @@ pub(crate) struct Block {
 impl Block {
     /// Errors: `Corrupt` if the restart points do not fit the block: the first is 0, they rise, none lies behind the
     /// entries. Whether an entry begins at each is found when it is used, or by [`BlockCursor::check_restarts`].
-    pub(crate) fn new(bytes: Vec<u8>, base_seq: SeqNo, name: FileName, offset: u64) -> Result<Block> {
+    pub(crate) fn new(
+        bytes: impl Into<Arc<[u8]>>,
+        base_seq: SeqNo,
+        name: FileName,
+        offset: u64,
+    ) -> Result<Block> {
+        let bytes = bytes.into();
         let restarts = || {
             let count_at = bytes.len().checked_sub(4)?;
             let count = Decoder::at(&bytes, count_at).u32()? as usize;
@@ -245,8 +253,7 @@ impl Block {
         let Some((restarts_at, restart_count)) = restarts() else {
             return Err(Error::corrupt(name, offset, "the block's restart points do not fit it"));
         };
-        let (bytes, hints) = (bytes.into(), OnceLock::new());
-        Ok(Block { bytes, hints, restarts_at, restart_count, base_seq, name, offset })
+        Ok(Block { bytes, hints: OnceLock::new(), restarts_at, restart_count, base_seq, name, offset })
     }
 
     /// How many bytes of memory it takes, or will take.
@@ -513,7 +520,7 @@ impl BlockCursor {
         Ok(())
     }
 
-    fn stands(&self) -> bool {
+    pub(super) fn stands(&self) -> bool {
         self.at < self.next_at
     }
 

@@ -16,6 +16,8 @@
 
 use xxhash_rust::xxh3::xxh3_64;
 
+use crate::sync::Arc;
+
 /// Bits per key.
 const BITS_PER_KEY: usize = 10;
 
@@ -35,7 +37,7 @@ pub(crate) fn hash_key(key: &[u8]) -> u64 {
 
 /// A filter over the keys of one table.
 pub(crate) struct Filter {
-    bytes: Vec<u8>,
+    bytes: Arc<[u8]>,
 }
 
 impl Filter {
@@ -54,7 +56,8 @@ impl Filter {
     }
 
     /// `None` if the bytes are no filter.
-    pub(crate) fn new(bytes: Vec<u8>) -> Option<Filter> {
+    pub(crate) fn new(bytes: impl Into<Arc<[u8]>>) -> Option<Filter> {
+        let bytes = bytes.into();
         let whole = bytes.len() > FILTER_LINE_LEN && bytes.len() % FILTER_LINE_LEN == 1;
         whole.then_some(Filter { bytes })
     }

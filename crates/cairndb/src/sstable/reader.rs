@@ -322,7 +322,7 @@ impl Table {
         Ok(block)
     }
 
-    fn read(&self, handle: BlockHandle) -> Result<Vec<u8>> {
+    fn read(&self, handle: BlockHandle) -> Result<Arc<[u8]>> {
         read_block(self.file()?.as_ref(), self.meta.len, self.name(), self.place()?, handle, "sstable.read")
     }
 
@@ -400,6 +400,11 @@ impl TableCursor {
         Ok(())
     }
 
+    /// Whether it stands on an entry.
+    pub(crate) fn stands(&self) -> bool {
+        self.block.as_ref().is_some_and(BlockCursor::stands)
+    }
+
     /// Whoever copies entries relies on the table's bounds. Bytes that pass their checksums may still break them.
     fn check_bounds(&self) -> Result<()> {
         let meta = &self.table.meta;
@@ -417,7 +422,7 @@ impl TableCursor {
 
     /// From a block's end, on to the next block.
     fn next_block(&mut self) -> Result<()> {
-        if let Some(left) = self.block.take_if(|block| block.entry().is_none()) {
+        if let Some(left) = self.block.take_if(|block| !block.stands()) {
             self.open_block(Some(self.at + 1))?;
             if let Some(block) = &mut self.block {
                 block.seek_first()?;
@@ -428,7 +433,7 @@ impl TableCursor {
     }
 
     fn prev_block(&mut self) -> Result<()> {
-        if let Some(left) = self.block.take_if(|block| block.entry().is_none()) {
+        if let Some(left) = self.block.take_if(|block| !block.stands()) {
             self.open_block(self.at.checked_sub(1))?;
             if let Some(block) = &mut self.block {
                 block.seek_last()?;

@@ -28,7 +28,7 @@ impl LevelCursor {
     }
 
     fn stands(&self) -> bool {
-        self.table.as_ref().is_some_and(|table| table.entry().is_some())
+        self.table.as_ref().is_some_and(TableCursor::stands)
     }
 
     fn next_table(&mut self) -> Result<()> {
