@@ -12,6 +12,7 @@ use std::env;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+mod instructions;
 mod mutants;
 mod sabotage;
 mod schedules;
@@ -38,6 +39,8 @@ cargo xtask <command>
              tidy       see below
              schedules  20,000 schedules of the engine's threads, drawn and judged (see below)
              miri       the engine's unit tests under Miri (needs nightly with miri and rust-src)
+             instructions
+                        what each verb costs, under callgrind (needs valgrind)
              wasm       cairndb and cairndb-storage, checked for wasm32-unknown-unknown
              deny       licences and sources of dependencies (needs cargo-deny)
              fuzz lock  fuzz/Cargo.lock fits
@@ -48,6 +51,9 @@ cargo xtask <command>
   schedules [options]
            run the engine under drawn schedules of its threads; --help lists the options
   miri     run the engine's unit tests under Miri
+  instructions [--write]
+           count what each verb costs, under callgrind, and compare with crates/cairndb/benches/instructions.txt, or
+           write that (needs valgrind)
   tidy     read the sources as text: rooms, bans, plates, constants, links, words, ignored tests
   soak     --part P --minutes M: run a rig for long, and write down how it went in docs/soak.log
   mutants  [--from SEED] [--minutes M]: change the engine in small ways, a sample by seed, and show what no test notices
@@ -62,6 +68,7 @@ fn main() -> ExitCode {
         ["verify"] => verify::verify(&root),
         ["fix"] => verify::fix(&root),
         ["schedules", ..] => schedules::schedules(&root, &arguments[1..]),
+        ["instructions", ref rest @ ..] => instructions::instructions(&root, rest),
         ["miri"] => schedules::miri(&root),
         ["tidy"] => tidy::tidy(&root),
         ["soak", ref rest @ ..] => soak::soak(&root, rest),

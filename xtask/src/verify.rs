@@ -13,7 +13,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::{sabotage, schedules, tidy};
+use crate::{instructions, sabotage, schedules, tidy};
 
 const WASM_TARGET: &str = "wasm32-unknown-unknown";
 
@@ -82,6 +82,10 @@ pub(crate) fn verify(root: &Path) -> bool {
     report.build_step("miri", || match schedules::has_miri(root) {
         true => Outcome::of(schedules::miri(root)),
         false => Outcome::Skipped("nightly with miri and rust-src is not installed".into()),
+    });
+    report.build_step("instructions", || match instructions::has_valgrind() {
+        true => Outcome::of(instructions::instructions(root, &[])),
+        false => Outcome::Skipped("valgrind is not installed".into()),
     });
     report.build_step("wasm", || check_wasm(root));
     report.step("deny", || match has_cargo_tool(root, "deny") {
