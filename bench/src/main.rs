@@ -8,6 +8,7 @@ mod engines;
 mod groups;
 mod machine;
 mod measure;
+mod plot;
 mod report;
 mod run;
 
@@ -31,6 +32,12 @@ enum Verb {
     Run(run::Plan),
     /// Print the table of what runs have written.
     Report {
+        /// Files of results.
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+    },
+    /// Print a picture of what runs have written, as SVG.
+    Plot {
         /// Files of results.
         #[arg(required = true)]
         files: Vec<PathBuf>,
@@ -88,6 +95,10 @@ fn run_verb(verb: Verb) -> Result<(), String> {
     match verb {
         Verb::Run(plan) => run::run(&plan),
         Verb::Report { files } => report::print(&files),
+        Verb::Plot { files } => {
+            print!("{}", report::plot(&files)?);
+            Ok(())
+        }
         Verb::Machine { dir } => {
             println!(
                 "{}",

@@ -50,7 +50,7 @@ const fn row(workload: &'static str, measure: Measure, floors: &'static [(Peer, 
     Row { workload, measure, floors }
 }
 
-const OURS: &str = "cairndb";
+pub(crate) const OURS: &str = "cairndb";
 const ROCKS: Peer = Peer::Named("rocksdb");
 
 use Measure::{Less, Milliseconds, More, Rate};
@@ -92,7 +92,7 @@ const ROWS: &[Row] = &[
 const P99_MAX: f64 = 1.25;
 
 /// What one run saw.
-struct Run {
+pub(crate) struct Run {
     head: Head,
     lines: Vec<Line>,
 }
@@ -149,6 +149,21 @@ pub(crate) fn print(files: &[PathBuf]) -> Result<(), String> {
     }
     print_memory(&runs);
     Ok(())
+}
+
+/// The picture of what the runs in `files` saw.
+pub(crate) fn plot(files: &[PathBuf]) -> Result<String, String> {
+    Ok(crate::plot::draw(&files.iter().map(|path| read(path)).collect::<Result<Vec<_>, _>>()?))
+}
+
+/// The workloads whose figure is a rate, in the order of the table.
+pub(crate) fn rated_workloads() -> impl Iterator<Item = &'static str> {
+    ROWS.iter().filter(|row| matches!(row.measure, Rate)).map(|row| row.workload)
+}
+
+/// The median of an engine's rates over all repetitions of all runs.
+pub(crate) fn median_rate(runs: &[Run], engine: &str, workload: &str) -> Option<f64> {
+    median(values(runs, engine, workload, |line| Some(line.rate())))
 }
 
 fn read(path: &Path) -> Result<Run, String> {
