@@ -72,9 +72,9 @@ impl<V: Clone> Cache<V> {
         self.shard(key).lock().get(key)
     }
 
-    /// Keeps `value`, if there can be room for it.
-    pub(crate) fn insert(&self, key: CacheKey, value: V, weight: u64) {
-        self.shard(key).lock().insert(key, value, weight);
+    /// Keeps `value`, if there can be room for it; `evicted` gets what has to go for it.
+    pub(crate) fn insert(&self, key: CacheKey, value: V, weight: u64, mut evicted: impl FnMut(V)) {
+        self.shard(key).lock().insert(key, value, weight, &mut evicted);
     }
 
     /// Forgets everything of the file `number`.
@@ -90,7 +90,7 @@ impl<V: Clone> Cache<V> {
         for shard in &self.shards {
             let mut shard = shard.lock();
             shard.capacity = share;
-            shard.evict_to(share);
+            shard.evict_to(share, &mut drop);
         }
     }
 
@@ -131,12 +131,12 @@ impl<V: Clone> Shard<V> {
         Some(slot.value.clone())
     }
 
-    fn insert(&mut self, key: CacheKey, value: V, weight: u64) {
+    fn insert(&mut self, key: CacheKey, value: V, weight: u64, evicted: &mut dyn FnMut(V)) {
         if weight > self.capacity {
             return;
         }
         self.remove(self.place_of(key));
-        self.evict_to(self.capacity - weight);
+        self.evict_to(self.capacity - weight, evicted);
         if 4 * (self.count + 1) > 3 * self.slots.len() {
             self.grow();
         }
@@ -173,12 +173,12 @@ impl<V: Clone> Shard<V> {
         }
     }
 
-    fn evict_to(&mut self, weight: u64) {
+    fn evict_to(&mut self, weight: u64, evicted: &mut dyn FnMut(V)) {
         while self.weight > weight {
             match &mut self.slots[self.hand] {
                 Some(slot) if !slot.asked_for => {
                     // What moves up into this place is looked at next.
-                    self.remove(self.hand);
+                    self.remove(self.hand).into_iter().for_each(&mut *evicted);
                     continue;
                 }
                 Some(slot) => slot.asked_for = false,
@@ -189,9 +189,9 @@ impl<V: Clone> Shard<V> {
     }
 
     /// Empties a place, and moves up what stands behind it for want of a better one.
-    fn remove(&mut self, place: usize) {
-        let Some(slot) = self.slots[place].take() else { return };
-        self.weight -= slot.weight;
+    fn remove(&mut self, place: usize) -> Option<V> {
+        let removed = self.slots[place].take()?;
+        self.weight -= removed.weight;
         self.count -= 1;
         let (mut free, mut next) = (place, self.behind(place));
         while let Some(slot) = &self.slots[next] {
@@ -203,6 +203,7 @@ impl<V: Clone> Shard<V> {
             }
             next = self.behind(next);
         }
+        Some(removed.value)
     }
 
     fn remove_file(&mut self, number: u64) {
@@ -231,12 +232,12 @@ mod tests {
     fn weights_stay_within_the_capacity() {
         let cache = Cache::with_shards(100, 1);
         for offset in 0..50 {
-            cache.insert((1, offset), offset, 7);
+            cache.insert((1, offset), offset, 7, drop);
             assert!(cache.weight() <= 100);
         }
         assert!(cache.get((1, 49)).is_some());
         assert!(cache.get((1, 0)).is_none(), "the first went long ago");
-        cache.insert((2, 0), 0, 101);
+        cache.insert((2, 0), 0, 101, drop);
         assert!(cache.get((2, 0)).is_none(), "too large to keep");
         cache.set_capacity(20);
         assert!(cache.weight() <= 20);
@@ -257,7 +258,7 @@ mod tests {
                     model.retain(|(file, _), _| *file != key.0);
                 }
                 0..=3 => {
-                    cache.insert(key, step, 1);
+                    cache.insert(key, step, 1, drop);
                     model.insert(key, step);
                 }
                 _ => assert_eq!(cache.get(key), model.get(&key).copied(), "{key:?}"),
@@ -269,9 +270,9 @@ mod tests {
     #[test]
     fn what_is_asked_for_outlives_what_is_not() {
         let cache = Cache::with_shards(100, 1);
-        cache.insert((1, 0), 0, 10);
+        cache.insert((1, 0), 0, 10, drop);
         for offset in 1..100 {
-            cache.insert((1, offset), offset, 10);
+            cache.insert((1, offset), offset, 10, drop);
             assert!(cache.get((1, 0)).is_some(), "after {offset} others");
         }
     }

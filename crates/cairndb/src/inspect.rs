@@ -204,7 +204,8 @@ impl Page<'_> {
         let read = file.read_at("inspect.footer", offset, &mut bytes).map_err(failed)?;
         let footer = Footer::decode(&bytes[..read], place, offset, name)?;
         self.footer(offset, &footer)?;
-        let read = |handle: BlockHandle| read_block(file, len, name, place, handle, "inspect.read");
+        let read =
+            |handle: BlockHandle| read_block(file, len, name, place, handle, "inspect.read", Vec::new());
         let (start, end) = decode_bounds(&read(footer.bounds)?)
             .ok_or_else(|| Error::corrupt(name, footer.bounds.offset, "the bounds make no sense"))?;
         self.line(footer.bounds.offset, "bounds", format_args!("{} .. {}", shown(&start), shown(&end)))?;
@@ -238,7 +239,7 @@ impl Page<'_> {
 
     fn blocks(
         &mut self,
-        read: &dyn Fn(BlockHandle) -> Result<Arc<[u8]>>,
+        read: &dyn Fn(BlockHandle) -> Result<Vec<u8>>,
         index: Block,
         base_seq: SeqNo,
         name: FileName,

@@ -270,7 +270,7 @@ pub struct Value(ValueBytes);
 #[derive(Clone)]
 enum ValueBytes {
     Owned(Vec<u8>),
-    Shared { block: Arc<[u8]>, range: Range<usize> },
+    Shared { block: Arc<dyn AsRef<[u8]> + Send + Sync>, range: Range<usize> },
 }
 
 /// From this length on a value shares its block instead of being copied, in bytes: below it the copy costs less than
@@ -278,12 +278,15 @@ enum ValueBytes {
 const SHARED_VALUE_LEN: usize = 1024;
 
 impl Value {
-    /// The stretch `range` of a block, copied when it is short.
-    pub(crate) fn from_block(block: &Arc<[u8]>, range: Range<usize>) -> Value {
+    /// The stretch `range` of a block, copied when it is short. `bytes` are the block's.
+    pub(crate) fn of_block<B>(block: &Arc<B>, bytes: &[u8], range: Range<usize>) -> Value
+    where
+        B: AsRef<[u8]> + Send + Sync + 'static,
+    {
         if range.len() < SHARED_VALUE_LEN {
-            Value(ValueBytes::Owned(block[range].to_vec()))
+            Value(ValueBytes::Owned(bytes[range].to_vec()))
         } else {
-            Value(ValueBytes::Shared { block: Arc::clone(block), range })
+            Value(ValueBytes::Shared { block: Arc::clone(block) as _, range })
         }
     }
 
@@ -291,7 +294,7 @@ impl Value {
     pub fn into_vec(self) -> Vec<u8> {
         match self.0 {
             ValueBytes::Owned(bytes) => bytes,
-            ValueBytes::Shared { block, range } => block[range].to_vec(),
+            ValueBytes::Shared { block, range } => (*block).as_ref()[range].to_vec(),
         }
     }
 }
@@ -314,7 +317,7 @@ impl Deref for Value {
     fn deref(&self) -> &[u8] {
         match &self.0 {
             ValueBytes::Owned(bytes) => bytes,
-            ValueBytes::Shared { block, range } => &block[range.clone()],
+            ValueBytes::Shared { block, range } => &(**block).as_ref()[range.clone()],
         }
     }
 }

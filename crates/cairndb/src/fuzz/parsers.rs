@@ -231,7 +231,7 @@ pub fn table(input: &[u8]) {
     let memory = memory_of(&[(name, bytes.clone())].into());
     let len = bytes.len() as u64;
     let file = file_of(name, &bytes);
-    let bounds = read_block(file.as_ref(), len, name, header.place(), footer.bounds, "fuzz");
+    let bounds = read_block(file.as_ref(), len, name, header.place(), footer.bounds, "fuzz", Vec::new());
     let (start, end) = bounds.ok().and_then(|bytes| decode_bounds(&bytes)).unwrap_or((vec![0], vec![255]));
     let meta = TableMeta {
         number: NUMBER,
@@ -340,7 +340,7 @@ pub fn lz4(input: &[u8]) {
         bytes.extend_from_slice(&crc.to_le_bytes());
         let handle = BlockHandle { offset: 0, len: packed.len() as u32 };
         let file = file_of(name, &bytes);
-        match read_block(file.as_ref(), bytes.len() as u64, name, place, handle, "fuzz") {
+        match read_block(file.as_ref(), bytes.len() as u64, name, place, handle, "fuzz", Vec::new()) {
             Ok(block) => assert_eq!(block.len(), stated as usize, "a block has the length that was stated"),
             Err(error) => check_error(&error),
         }
@@ -348,8 +348,8 @@ pub fn lz4(input: &[u8]) {
     let mut bytes = vec![0; HEADER_LEN as usize];
     let handle = seal_block(&mut bytes, place, HEADER_LEN, Compression::Lz4, input);
     let file = file_of(name, &bytes);
-    let block = read_block(file.as_ref(), bytes.len() as u64, name, place, handle, "fuzz");
-    assert!(block.is_ok_and(|block| *block == *input), "a block came back otherwise");
+    let block = read_block(file.as_ref(), bytes.len() as u64, name, place, handle, "fuzz", Vec::new());
+    assert!(block.is_ok_and(|block| block == input), "a block came back otherwise");
 }
 
 /// A log in the roadmap's format: read whole and in crumbs with the same result; what was read, written again, is the

@@ -171,7 +171,7 @@ pub(crate) fn seal_block(
     BlockHandle { offset, len }
 }
 
-/// Reads, checks and unpacks the block at `handle` of a file of `file_len` bytes.
+/// Reads, checks and unpacks the block at `handle` of a file of `file_len` bytes, if possible into the memory of `into`.
 ///
 /// Errors: `Corrupt` with the block's offset; `Io`.
 pub(crate) fn read_block(
@@ -181,7 +181,8 @@ pub(crate) fn read_block(
     place: Place,
     handle: BlockHandle,
     site: Site,
-) -> Result<Arc<[u8]>> {
+    mut into: Vec<u8>,
+) -> Result<Vec<u8>> {
     let corrupt = |what: &str| Error::corrupt(name, handle.offset, what);
     let wanted = handle.len as usize + BLOCK_TRAILER_LEN;
     // What the file cannot hold is not allocated for.
@@ -201,12 +202,16 @@ pub(crate) fn read_block(
     let unpacked_len = Decoder::at(&bytes, handle.len as usize + 1).u32().unwrap_or_default() as usize;
     bytes.truncate(handle.len as usize);
     match packing {
-        PACKING_NONE if unpacked_len == bytes.len() => Ok(bytes.into()),
+        PACKING_NONE if unpacked_len == bytes.len() => {
+            into.clear();
+            into.extend_from_slice(&bytes);
+            Ok(into)
+        }
         PACKING_LZ4 if unpacked_len <= BLOCK_LEN_MAX.min(bytes.len().saturating_mul(LZ4_RATIO_MAX)) => {
-            let mut block: Arc<[u8]> = std::iter::repeat_n(0, unpacked_len).collect();
-            let place = Arc::get_mut(&mut block).expect("nobody else has it yet");
-            match lz4_flex::block::decompress_into(&bytes, place) {
-                Ok(len) if len == unpacked_len => Ok(block),
+            into.clear();
+            into.resize(unpacked_len, 0);
+            match lz4_flex::block::decompress_into(&bytes, &mut into) {
+                Ok(len) if len == unpacked_len => Ok(into),
                 _ => Err(corrupt("the block does not unpack")),
             }
         }
@@ -216,7 +221,7 @@ pub(crate) fn read_block(
 
 /// A block in memory, checked and unpacked.
 pub(crate) struct Block {
-    bytes: Arc<[u8]>,
+    bytes: Vec<u8>,
     /// Made when the block is first asked for again.
     hints: OnceLock<Option<Hints>>,
     restarts_at: usize,
@@ -230,13 +235,7 @@ pub(crate) struct Block {
 impl Block {
     /// Errors: `Corrupt` if the restart points do not fit the block: the first is 0, they rise, none lies behind the
     /// entries. Whether an entry begins at each is found when it is used, or by [`BlockCursor::check_restarts`].
-    pub(crate) fn new(
-        bytes: impl Into<Arc<[u8]>>,
-        base_seq: SeqNo,
-        name: FileName,
-        offset: u64,
-    ) -> Result<Block> {
-        let bytes = bytes.into();
+    pub(crate) fn new(bytes: Vec<u8>, base_seq: SeqNo, name: FileName, offset: u64) -> Result<Block> {
         let restarts = || {
             let count_at = bytes.len().checked_sub(4)?;
             let count = Decoder::at(&bytes, count_at).u32()? as usize;
@@ -262,6 +261,11 @@ impl Block {
         (self.bytes.len() + size_of::<Block>() + hints_len + 64) as u64
     }
 
+    /// Its memory, for another one.
+    pub(super) fn into_bytes(self) -> Vec<u8> {
+        self.bytes
+    }
+
     pub(crate) fn offset(&self) -> u64 {
         self.offset
     }
@@ -272,7 +276,7 @@ impl Block {
 
     /// The first entry at or behind (`key`, `seq`), if it is one of `key`. `again`: the block was asked before, and may be
     /// once more, so that hints are worth making.
-    pub(super) fn get(&self, key: &[u8], seq: SeqNo, again: bool) -> Result<Option<BlockEntry>> {
+    pub(super) fn get(self: &Arc<Block>, key: &[u8], seq: SeqNo, again: bool) -> Result<Option<BlockEntry>> {
         let hints = if again { self.hints.get_or_init(|| self.make_hints()).as_ref() } else { None };
         let head = match hints.map(|hints| hints.find(key)) {
             Some(Hinted::Nowhere) => return Ok(None),
@@ -289,7 +293,7 @@ impl Block {
             seq: head.seq,
             kind: head.kind,
             expires_at_ms: head.expires_at_ms,
-            value: Value::from_block(&self.bytes, head.value),
+            value: Value::of_block(self, &self.bytes, head.value),
         }))
     }
 
@@ -402,6 +406,12 @@ impl Block {
 
     fn malformed(&self) -> Error {
         Error::corrupt(self.name, self.offset, "the block passes its checksum, but its entries make no sense")
+    }
+}
+
+impl AsRef<[u8]> for Block {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
     }
 }
 
@@ -666,7 +676,7 @@ impl Cursor for BlockCursor {
     }
 
     fn value(&self) -> Value {
-        Value::from_block(&self.block.bytes, self.value.clone())
+        Value::of_block(&self.block, &self.block.bytes, self.value.clone())
     }
 }
 

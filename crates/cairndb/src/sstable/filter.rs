@@ -16,8 +16,6 @@
 
 use xxhash_rust::xxh3::xxh3_64;
 
-use crate::sync::Arc;
-
 /// Bits per key.
 const BITS_PER_KEY: usize = 10;
 
@@ -37,7 +35,7 @@ pub(crate) fn hash_key(key: &[u8]) -> u64 {
 
 /// A filter over the keys of one table.
 pub(crate) struct Filter {
-    bytes: Arc<[u8]>,
+    bytes: Vec<u8>,
 }
 
 impl Filter {
@@ -56,8 +54,7 @@ impl Filter {
     }
 
     /// `None` if the bytes are no filter.
-    pub(crate) fn new(bytes: impl Into<Arc<[u8]>>) -> Option<Filter> {
-        let bytes = bytes.into();
+    pub(crate) fn new(bytes: Vec<u8>) -> Option<Filter> {
         let whole = bytes.len() > FILTER_LINE_LEN && bytes.len() % FILTER_LINE_LEN == 1;
         whole.then_some(Filter { bytes })
     }

@@ -26,11 +26,17 @@ use crate::sync::{Arc, AtomicBool, Mutex, OnceLock, Ordering};
 /// Of the memory for what is read, tables may hold one part in so many themselves.
 const HELD_SHARE: u64 = 2;
 
+/// So many buffers are kept for blocks to come, and none that is longer than a block usually is, in bytes.
+const SPENT_BUFFERS_MAX: usize = 32;
+const SPENT_BUFFER_LEN_MAX: usize = 8 << 10;
+
 /// What all tables of a database share.
 pub(crate) struct TableFiles {
     pub(crate) storage: Arc<dyn Storage>,
     blocks: Cache<Cached>,
     memory: Mutex<Memory>,
+    /// Buffers of blocks that had to go.
+    spent: Mutex<Vec<Vec<u8>>>,
     pub(crate) files: Cache<Arc<dyn File>>,
     /// The database is closed: somebody else may have opened it and removed what a read under way still names.
     pub(crate) closed: Arc<AtomicBool>,
@@ -55,7 +61,8 @@ impl TableFiles {
     pub(crate) fn new(storage: Arc<dyn Storage>, cache_bytes: u64, open_files_max: usize) -> TableFiles {
         let files = Cache::with_shards(open_files_max as u64, 1);
         let memory = Mutex::new(Memory { capacity: cache_bytes, held: 0 });
-        TableFiles { storage, blocks: Cache::new(cache_bytes), memory, files, closed: Arc::default() }
+        let (blocks, spent) = (Cache::new(cache_bytes), Mutex::new(Vec::new()));
+        TableFiles { storage, blocks, memory, spent, files, closed: Arc::default() }
     }
 
     /// Changes how much memory what is read may take, in bytes.
@@ -86,6 +93,22 @@ impl TableFiles {
         fits
     }
 
+    /// A buffer that nobody needs any more, or none.
+    fn spent_buffer(&self) -> Vec<u8> {
+        self.spent.lock().pop().unwrap_or_default()
+    }
+
+    /// Takes the buffer of a block that had to go, unless somebody still reads it. The next block is read into it: else what
+    /// one thread frees and another takes would come from different heaps of the allocator, and both would grow.
+    fn take_buffer(&self, evicted: Cached) {
+        let Cached::Block(block) = evicted else { return };
+        let Some(buffer) = Arc::into_inner(block).map(Block::into_bytes) else { return };
+        let mut spent = self.spent.lock();
+        if spent.len() < SPENT_BUFFERS_MAX && buffer.capacity() <= SPENT_BUFFER_LEN_MAX {
+            spent.push(buffer);
+        }
+    }
+
     fn release(&self, weight: u64) {
         let mut memory = self.memory.lock();
         memory.held -= weight;
@@ -107,7 +130,7 @@ impl TableFiles {
             }
             _ => Error::io(format_args!("opening {name}"), e),
         })?;
-        self.files.insert(key, Arc::clone(&file), 1);
+        self.files.insert(key, Arc::clone(&file), 1, drop);
         Ok(file)
     }
 
@@ -194,7 +217,7 @@ impl Table {
         if let Some(Cached::RangeDeletes(deletes)) = self.cached(handle) {
             return Ok(Some(deletes));
         }
-        let decoded = RangeDeletes::decode(&self.read(handle)?)
+        let decoded = RangeDeletes::decode(&self.read(handle, Vec::new())?)
             .ok_or_else(|| self.corrupt(handle.offset, "the range deletes make no sense"))?;
         let within =
             |start: &[u8], end: &[u8]| self.meta.start.as_slice() <= start && end <= self.meta.end.as_slice();
@@ -270,7 +293,7 @@ impl Table {
         if let Some(Cached::Filter(filter)) = self.cached(handle) {
             return Ok(Held::Cached(filter));
         }
-        let filter = Filter::new(self.read(handle)?)
+        let filter = Filter::new(self.read(handle, Vec::new())?)
             .ok_or_else(|| self.corrupt(handle.offset, "the filter makes no sense"))?;
         let weight = filter.memory_len();
         let filter = Arc::new(filter);
@@ -288,7 +311,7 @@ impl Table {
         if let Some(Cached::Index(index)) = self.cached(handle) {
             return Ok(Held::Cached(index));
         }
-        let block = Block::new(self.read(handle)?, 0, self.name(), handle.offset)?;
+        let block = Block::new(self.read(handle, Vec::new())?, 0, self.name(), handle.offset)?;
         let index = Arc::new(Index::new(block, self.meta.len)?);
         let weight = index.memory_len();
         if !self.hold(&self.index, &index, weight) {
@@ -315,15 +338,25 @@ impl Table {
 
     fn read_data_block(&self, handle: BlockHandle, keep: bool) -> Result<Arc<Block>> {
         let base_seq = self.opened()?.base_seq;
-        let block = Arc::new(Block::new(self.read(handle)?, base_seq, self.name(), handle.offset)?);
+        let buffer = if keep { self.shared.spent_buffer() } else { Vec::new() };
+        let bytes = self.read(handle, buffer)?;
+        let block = Arc::new(Block::new(bytes, base_seq, self.name(), handle.offset)?);
         if keep {
             self.keep(handle, Cached::Block(Arc::clone(&block)), block.memory_len());
         }
         Ok(block)
     }
 
-    fn read(&self, handle: BlockHandle) -> Result<Arc<[u8]>> {
-        read_block(self.file()?.as_ref(), self.meta.len, self.name(), self.place()?, handle, "sstable.read")
+    fn read(&self, handle: BlockHandle, into: Vec<u8>) -> Result<Vec<u8>> {
+        read_block(
+            self.file()?.as_ref(),
+            self.meta.len,
+            self.name(),
+            self.place()?,
+            handle,
+            "sstable.read",
+            into,
+        )
     }
 
     fn cached(&self, handle: BlockHandle) -> Option<Cached> {
@@ -331,7 +364,8 @@ impl Table {
     }
 
     fn keep(&self, handle: BlockHandle, value: Cached, weight: u64) {
-        self.shared.blocks.insert((self.meta.number, handle.offset), value, weight);
+        let evicted = |value| self.shared.take_buffer(value);
+        self.shared.blocks.insert((self.meta.number, handle.offset), value, weight, evicted);
     }
 
     fn corrupt(&self, offset: u64, what: &str) -> Error {

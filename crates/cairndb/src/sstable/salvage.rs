@@ -226,9 +226,9 @@ impl Salvage {
         Loss { file, what, after, before: Some(before), seqs: self.seqs(), entries, range_deletes }
     }
 
-    fn read(&self, handle: BlockHandle) -> Result<Arc<[u8]>> {
+    fn read(&self, handle: BlockHandle) -> Result<Vec<u8>> {
         let file = self.shared.file(self.name)?;
-        read_block(file.as_ref(), self.len, self.name, self.place, handle, "salvage.read")
+        read_block(file.as_ref(), self.len, self.name, self.place, handle, "salvage.read", Vec::new())
     }
 
     fn bounds(&self) -> Option<(Vec<u8>, Vec<u8>)> {

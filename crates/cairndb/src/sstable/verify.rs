@@ -50,7 +50,15 @@ fn verify(table: &Table, problems: &mut Vec<Error>) -> Result<()> {
     if table.meta.counts.entries == 0 {
         return Ok(());
     }
-    let index = read_block(file.as_ref(), table.meta.len, name, table.place()?, footer.index, "verify.read")?;
+    let index = read_block(
+        file.as_ref(),
+        table.meta.len,
+        name,
+        table.place()?,
+        footer.index,
+        "verify.read",
+        Vec::new(),
+    )?;
     let mut index = BlockCursor::new(Block::new(index, 0, name, footer.index.offset)?.into());
     index.check_restarts()?;
     index.seek_first()?;
@@ -101,6 +109,7 @@ fn check_bounds(table: &Table, handle: BlockHandle) -> Result<()> {
         table.place()?,
         handle,
         "verify.read",
+        Vec::new(),
     )?;
     if decode_bounds(&bytes) != Some((table.meta.start.clone(), table.meta.end.clone())) {
         return Err(Error::corrupt(
