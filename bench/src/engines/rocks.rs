@@ -53,7 +53,7 @@ impl Engine for Rocks {
         for (key, value) in entries {
             batch.put(key, value);
         }
-        self.db.write_opt(&batch, &self.writes).expect("rocksdb writes");
+        self.db.write_opt(batch, &self.writes).expect("rocksdb writes");
     }
 
     fn get(&self, key: &[u8]) -> Option<u64> {
