@@ -43,7 +43,8 @@ cargo xtask <command>
                         what each verb costs, under callgrind (needs valgrind)
              wasm       cairndb and cairndb-storage, checked for wasm32-unknown-unknown
              deny       licences and sources of dependencies (needs cargo-deny)
-             fuzz lock  fuzz/Cargo.lock fits
+             other locks
+                        those of fuzz/ and bench/ fit
              unchanged  git status says the same as before
            A missing tool is named and its check skipped. Exit code 1 if a check failed; with CI=true in the
            environment also if one was skipped.

@@ -92,8 +92,12 @@ pub(crate) fn verify(root: &Path) -> bool {
         true => run(cargo("deny --locked check licenses bans sources")),
         false => Outcome::Skipped("cargo-deny is not installed".into()),
     });
-    // It is no part of this workspace, so nothing else here would say that its lock file is out of date.
-    report.step("fuzz lock", || run(cargo("fetch --locked --manifest-path fuzz/Cargo.toml")));
+    // They are no part of this workspace, so nothing else here would say that their lock files are out of date.
+    report.step("other locks", || {
+        let fits =
+            |manifest| run(cargo(&format!("fetch --locked --manifest-path {manifest}"))) == Outcome::Passed;
+        Outcome::of(fits("fuzz/Cargo.toml") & fits("bench/Cargo.toml"))
+    });
     report.step("unchanged", || compare_status(status_before.as_deref(), git_status(root).as_deref()));
 
     report.print();
