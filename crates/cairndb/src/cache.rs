@@ -12,7 +12,7 @@
 //! - I1. The weights of a shard's values add up to at most its share of the capacity.
 //!
 //! # Why this way
-//! Shards, so that readers seldom meet at one lock; few of them, so that a large value still fits one. W-TinyLFU or
+//! Shards, so that readers seldom meet at one lock; not too many, so that a large value still fits one. W-TinyLFU or
 //! S3-FIFO would withstand scans better; compaction, which reads everything once, passes the cache by instead.
 
 use crate::sync::Mutex;

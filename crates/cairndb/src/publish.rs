@@ -40,7 +40,8 @@ pub(crate) struct Published<T> {
 struct Stripe<T>(RwLock<Arc<Edition<T>>>);
 
 /// The value as one of the copies holds it. How many hold this is the copy's own count; the one within is touched only
-/// when the value changes.
+/// when the value changes. On lines of its own too, since that is where the count is.
+#[repr(align(128))]
 pub(crate) struct Edition<T>(Arc<T>);
 
 impl<T> Deref for Edition<T> {
