@@ -11,6 +11,7 @@
 //! # Why this way
 //! What paces it stands between it and the storage, so that no reader has to know of it.
 
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::io;
 use std::ops::Range;
@@ -29,7 +30,7 @@ use crate::merge::Merge;
 use crate::options::Pace;
 use crate::range_delete::RangeDeletes;
 use crate::snapshot::Live;
-use crate::sstable::{Losses, PROBLEMS_MAX, Salvage, SalvageCursor, Table, TableFiles, problems_of};
+use crate::sstable::{Loss, Losses, PROBLEMS_MAX, Salvage, SalvageCursor, Table, TableFiles, problems_of};
 use crate::sync::Arc;
 use crate::version::Version;
 use crate::wal::{self, Authors, Survey};
@@ -306,8 +307,13 @@ impl Verification {
         let what = format!(
             "every block of every table has its checksum, its order and its place: {entries} entries"
         );
+        let was_whole = problems.is_empty();
         self.note(9, what, problems);
-        let walk = Walk::over(&version, &files);
+        let mut walk = Walk::over(&version, &files);
+        if was_whole {
+            // What was whole a moment ago and cannot be read now was not reported before.
+            walk.problems.extend(walk.passed_over.pop());
+        }
         let what = "an entry of a key lies no deeper than an older one";
         self.note(6, what, walk.problems);
         self.check_share(recovered, &version, walk.data_len, walk.live_len);
@@ -337,6 +343,8 @@ impl Verification {
 #[derive(Default)]
 struct Walk {
     problems: Vec<Error>,
+    /// What could not be read.
+    passed_over: Vec<Error>,
     /// The bytes of keys and values, and of those that a reader of the present would find.
     data_len: u64,
     live_len: u64,
@@ -352,11 +360,11 @@ impl Walk {
     fn over(version: &Version, files: &Arc<TableFiles>) -> Walk {
         let (level_0, deeper) = version.levels.split_first().expect("there is a level 0");
         let places: Vec<&[Arc<Table>]> = level_0.chunks(1).chain(deeper.iter().map(Vec::as_slice)).collect();
-        let losses = Losses::default();
+        let (losses, unopened) = (Losses::default(), RefCell::new(Vec::new()));
         let cursor = |tables: &&[Arc<Table>]| {
             let open = |table: &Arc<Table>| {
-                let mut found =
-                    Salvage::open(files, table.meta.number, Some(&table.meta), &[], &losses).ok()?;
+                let found = Salvage::open(files, table.meta.number, Some(&table.meta), &[], &losses);
+                let mut found = found.map_err(|error| unopened.borrow_mut().push(error)).ok()?;
                 // They are asked of the tables, whose cache is bounded.
                 found.range_deletes = Default::default();
                 Some(found)
@@ -368,6 +376,12 @@ impl Walk {
         let mut walk = Walk::default();
         let walked = walk.go(&mut merge, &places);
         walk.problems.extend(walked.err());
+        drop(merge);
+        walk.passed_over = unopened.into_inner();
+        let lost = |loss: &Loss| {
+            Error::io(format_args!("reading {} again", loss.file), io::Error::other(loss.what.clone()))
+        };
+        walk.passed_over.extend(losses.lock().iter().map(lost));
         walk
     }
 

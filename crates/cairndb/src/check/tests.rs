@@ -1,6 +1,6 @@
 //! For each promise that a check reports on, a database that breaks it.
 
-use cairndb_storage::Memory;
+use cairndb_storage::{Fault, Faulty, Memory};
 
 use super::*;
 use crate::coding::Place;
@@ -297,4 +297,19 @@ fn an_open_database_is_checked_too_and_a_lock_that_holds_nothing_breaks_promise_
     let broken: Vec<u8> =
         found.checks.iter().filter(|check| !check.problems.is_empty()).map(|check| check.promise).collect();
     assert_eq!(broken, [12], "{found:?}");
+}
+
+/// A table is read twice: for its checksums, and for what can be seen of it. A disk that failed in between made of the second
+/// reading "0 % can be seen", and a pass.
+#[test]
+fn what_could_not_be_read_the_second_time_passed() {
+    let disk = Faulty::default();
+    let options = Options::new(Arc::new(|| 1), Arc::new(|| 7));
+    let db = Db::open_with(Arc::new(disk.clone()), options).unwrap();
+    db.put("key", "value").unwrap();
+    db.compact().unwrap();
+    db.close().unwrap();
+    disk.fail(Fault::nth(1, std::io::ErrorKind::Other).at("salvage.len"));
+    let checked = verify(Arc::new(disk)).unwrap();
+    assert!(!checked.ok(), "{checked:?}");
 }
