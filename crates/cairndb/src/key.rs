@@ -278,13 +278,13 @@ enum ValueBytes {
 const SHARED_VALUE_LEN: usize = 1024;
 
 impl Value {
-    /// The stretch `range` of a block, copied when it is short. `bytes` are the block's.
-    pub(crate) fn of_block<B>(block: &Arc<B>, bytes: &[u8], range: Range<usize>) -> Value
+    /// The stretch `range` of a block, copied when it is short.
+    pub(crate) fn of_block<B>(block: &Arc<B>, range: Range<usize>) -> Value
     where
         B: AsRef<[u8]> + Send + Sync + 'static,
     {
         if range.len() < SHARED_VALUE_LEN {
-            Value(ValueBytes::Owned(bytes[range].to_vec()))
+            Value(ValueBytes::Owned((**block).as_ref()[range].to_vec()))
         } else {
             Value(ValueBytes::Shared { block: Arc::clone(block) as _, range })
         }

@@ -433,8 +433,11 @@ impl Engine {
         let mut waited_in_vain = false;
         loop {
             self.check_not_stopped()?;
-            let current = self.current.take();
-            let (memtable, runs) = (&current.active.memtable, current.version.levels[0].len());
+            // Not the view itself, which would keep the tables that maintenance is about to remove.
+            let (memtable, runs) = {
+                let current = self.current.take();
+                (Arc::clone(&current.active.memtable), current.version.levels[0].len())
+            };
             let active_len = memtable.memory_len();
             if active_len >= full_len && self.try_freeze(&mut self.log.lock())? {
                 self.progress.want();
@@ -458,7 +461,7 @@ impl Engine {
             // Once is no proof, and nor is a step that was not there to make because somebody else had just made it.
             let now = self.current.take();
             let is_as_it_was =
-                Arc::ptr_eq(memtable, &now.active.memtable) && now.version.levels[0].len() == runs;
+                Arc::ptr_eq(&memtable, &now.active.memtable) && now.version.levels[0].len() == runs;
             let in_vain = !stepped && is_as_it_was;
             if in_vain && waited_in_vain {
                 return Err(Error::Busy { what: "maintenance has to free memory first".into() });

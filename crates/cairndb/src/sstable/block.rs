@@ -293,7 +293,7 @@ impl Block {
             seq: head.seq,
             kind: head.kind,
             expires_at_ms: head.expires_at_ms,
-            value: Value::of_block(self, &self.bytes, head.value),
+            value: Value::of_block(self, head.value),
         }))
     }
 
@@ -676,7 +676,7 @@ impl Cursor for BlockCursor {
     }
 
     fn value(&self) -> Value {
-        Value::of_block(&self.block, &self.block.bytes, self.value.clone())
+        Value::of_block(&self.block, self.value.clone())
     }
 }
 

@@ -512,6 +512,24 @@ fn a_batch_of_a_quarter_of_the_budget_takes_room_from_the_cache() {
     assert!(stats.memtable_bytes + stats.cache_bytes <= budget + budget / 16, "{stats}");
 }
 
+/// What tables hold themselves, and what the cache holds of them, goes with them.
+#[test]
+fn the_memory_of_tables_that_are_gone_is_given_back() {
+    let db = Db::open_with(Arc::new(Memory::default()), common::options(common::TINY, 1)).unwrap();
+    for round in 0..3 {
+        for number in 0..20_000 {
+            db.put(key(number), value(number, round)).unwrap();
+        }
+        rest(&db);
+        (0..20_000).step_by(7).for_each(|number| assert!(db.get(key(number)).unwrap().is_some()));
+        assert!(db.stats().cache_bytes > 0, "{}", db.stats());
+        db.clear().unwrap();
+        db.compact().unwrap();
+        rest(&db);
+        assert_eq!(db.stats().cache_bytes, 0, "{}", db.stats());
+    }
+}
+
 /// The simulator opens a database for every crash state that it judges, so an open must cost next to nothing.
 #[test]
 fn a_small_database_opens_within_200_microseconds() {
