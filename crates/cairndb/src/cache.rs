@@ -13,7 +13,9 @@
 //!
 //! # Why this way
 //! Shards, so that readers seldom meet at one lock; not too many, so that a large value still fits one. W-TinyLFU or
-//! S3-FIFO would withstand scans better; compaction, which reads everything once, passes the cache by instead.
+//! S3-FIFO would withstand scans better, at the price of remembering what is not there. Here the reader says what it is:
+//! compaction, which reads everything once, passes the cache by, and scans leave little in a cache that is full (bimodal
+//! insertion: Qureshi, Jaleel, Patt, Steely, Emer, "Adaptive Insertion Policies for High Performance Caching", ISCA 2007).
 
 use crate::sync::Mutex;
 
@@ -41,6 +43,8 @@ struct Shard<V> {
     hand: usize,
     weight: u64,
     capacity: u64,
+    /// How many values that are kept seldom came and found no room.
+    turned_away: u64,
     /// Counted here, since what all shards share would be written by every reader.
     hits: u64,
     misses: u64,
@@ -52,6 +56,10 @@ struct Slot<V> {
     weight: u64,
     asked_for: bool,
 }
+
+/// Of values that are kept seldom, without room one in so many is: few, so that one pass over many does not empty the cache,
+/// and enough for what is passed over again and again to come in.
+const SELDOM: u64 = 8;
 
 /// How many slots a shard begins with.
 const SLOTS_MIN: usize = 16;
@@ -75,6 +83,14 @@ impl<V: Clone> Cache<V> {
     /// Keeps `value`, if there can be room for it; `evicted` gets what has to go for it.
     pub(crate) fn insert(&self, key: CacheKey, value: V, weight: u64, mut evicted: impl FnMut(V)) {
         self.shard(key).lock().insert(key, value, weight, &mut evicted);
+    }
+
+    /// The same for a value that is one of many and will not be asked for soon: without room, only one in a few is kept.
+    pub(crate) fn insert_seldom(&self, key: CacheKey, value: V, weight: u64, mut evicted: impl FnMut(V)) {
+        let mut shard = self.shard(key).lock();
+        if shard.admits(weight) {
+            shard.insert(key, value, weight, &mut evicted);
+        }
     }
 
     /// Forgets everything of the file `number`.
@@ -117,7 +133,7 @@ impl<V: Clone> Cache<V> {
 impl<V: Clone> Shard<V> {
     fn new(capacity: u64) -> Shard<V> {
         let slots = std::iter::repeat_with(|| None).take(SLOTS_MIN).collect();
-        Shard { slots, count: 0, hand: 0, weight: 0, capacity, hits: 0, misses: 0 }
+        Shard { slots, count: 0, hand: 0, weight: 0, capacity, turned_away: 0, hits: 0, misses: 0 }
     }
 
     fn get(&mut self, key: CacheKey) -> Option<V> {
@@ -145,6 +161,13 @@ impl<V: Clone> Shard<V> {
         self.count += 1;
         self.weight += weight;
         debug_assert!(self.weight <= self.capacity, "I1");
+    }
+
+    /// Whether a value that is kept seldom is kept.
+    fn admits(&mut self, weight: u64) -> bool {
+        let has_room = self.weight + weight <= self.capacity;
+        self.turned_away += u64::from(!has_room);
+        has_room || self.turned_away.is_multiple_of(SELDOM)
     }
 
     /// Where `key` is, or where it would go.

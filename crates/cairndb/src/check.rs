@@ -359,7 +359,8 @@ impl Walk {
     /// over: it was reported before.
     fn over(version: &Version, files: &Arc<TableFiles>) -> Walk {
         let (level_0, deeper) = version.levels.split_first().expect("there is a level 0");
-        let places: Vec<&[Arc<Table>]> = level_0.chunks(1).chain(deeper.iter().map(Vec::as_slice)).collect();
+        let places: Vec<&[Arc<Table>]> =
+            level_0.chunks(1).chain(deeper.iter().map(|level| level.as_slice())).collect();
         let (losses, unopened) = (Losses::default(), RefCell::new(Vec::new()));
         let cursor = |tables: &&[Arc<Table>]| {
             let open = |table: &Arc<Table>| {

@@ -34,37 +34,40 @@ pub(crate) fn varint_len(value: u64) -> usize {
 /// A position in bytes that are being taken apart, front to back.
 #[derive(Clone, Copy)]
 pub(crate) struct Decoder<'a> {
-    bytes: &'a [u8],
-    offset: usize,
+    /// What has not been taken yet.
+    rest: &'a [u8],
+    /// How long all of it is.
+    len: usize,
 }
 
 impl<'a> Decoder<'a> {
     pub(crate) fn new(bytes: &'a [u8]) -> Decoder<'a> {
-        Decoder { bytes, offset: 0 }
+        Decoder { rest: bytes, len: bytes.len() }
     }
 
     /// Begins at `offset`, which may lie beyond the end; then nothing can be taken.
     pub(crate) fn at(bytes: &'a [u8], offset: usize) -> Decoder<'a> {
-        Decoder { bytes, offset: offset.min(bytes.len()) }
+        Decoder { rest: bytes.get(offset..).unwrap_or_default(), len: bytes.len() }
     }
 
     pub(crate) fn offset(&self) -> usize {
-        self.offset
+        self.len - self.rest.len()
     }
 
     pub(crate) fn is_at_end(&self) -> bool {
-        self.offset == self.bytes.len()
+        self.rest.is_empty()
     }
 
     pub(crate) fn bytes(&mut self, len: usize) -> Option<&'a [u8]> {
-        let end = self.offset.checked_add(len)?;
-        let bytes = self.bytes.get(self.offset..end)?;
-        self.offset = end;
+        let (bytes, rest) = self.rest.split_at_checked(len)?;
+        self.rest = rest;
         Some(bytes)
     }
 
     fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
-        self.bytes(N)?.try_into().ok()
+        let (array, rest) = self.rest.split_first_chunk()?;
+        self.rest = rest;
+        Some(*array)
     }
 
     pub(crate) fn u8(&mut self) -> Option<u8> {
@@ -87,11 +90,11 @@ impl<'a> Decoder<'a> {
         self.array().map(u128::from_le_bytes)
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn varint(&mut self) -> Option<u64> {
-        match self.bytes.get(self.offset) {
-            Some(byte) if *byte < 0x80 => {
-                self.offset += 1;
+        match self.rest {
+            [byte, rest @ ..] if *byte < 0x80 => {
+                self.rest = rest;
                 Some(u64::from(*byte))
             }
             _ => self.long_varint(),
@@ -99,16 +102,17 @@ impl<'a> Decoder<'a> {
     }
 
     fn long_varint(&mut self) -> Option<u64> {
-        let mut value = 0_u64;
-        for index in 0..10 {
-            let byte = *self.bytes.get(self.offset + index)?;
+        let (mut value, mut rest) = (0_u64, self.rest);
+        for shift in (0..64).step_by(7) {
+            let (byte, behind) = rest.split_first()?;
             // The tenth byte holds the sixty-fourth bit alone.
-            if index == 9 && byte > 1 {
+            if shift == 63 && *byte > 1 {
                 return None;
             }
-            value |= u64::from(byte & 0x7F) << (7 * index);
-            if byte & 0x80 == 0 {
-                self.offset += index + 1;
+            value |= u64::from(*byte & 0x7F) << shift;
+            rest = behind;
+            if *byte < 0x80 {
+                self.rest = rest;
                 return Some(value);
             }
         }

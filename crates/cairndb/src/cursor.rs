@@ -29,6 +29,11 @@ pub(crate) trait Cursor: Send {
     /// Requires: the cursor stands on an entry that it came to backward.
     fn prev(&mut self) -> Result<()>;
 
+    /// Whether it stands on an entry.
+    fn stands(&self) -> bool {
+        self.entry().is_some()
+    }
+
     /// The entry it stands on.
     fn entry(&self) -> Option<EntryRef<'_>>;
 

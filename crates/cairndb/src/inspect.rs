@@ -204,8 +204,7 @@ impl Page<'_> {
         let read = file.read_at("inspect.footer", offset, &mut bytes).map_err(failed)?;
         let footer = Footer::decode(&bytes[..read], place, offset, name)?;
         self.footer(offset, &footer)?;
-        let read =
-            |handle: BlockHandle| read_block(file, len, name, place, handle, "inspect.read", Vec::new());
+        let read = |handle: BlockHandle| read_block(file, len, name, place, handle, "inspect.read");
         let (start, end) = decode_bounds(&read(footer.bounds)?)
             .ok_or_else(|| Error::corrupt(name, footer.bounds.offset, "the bounds make no sense"))?;
         self.line(footer.bounds.offset, "bounds", format_args!("{} .. {}", shown(&start), shown(&end)))?;

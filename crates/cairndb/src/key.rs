@@ -129,6 +129,21 @@ pub(crate) fn shared_len(a: &[u8], b: &[u8]) -> usize {
     a.iter().zip(b).take_while(|(a, b)| a == b).count()
 }
 
+/// The order of two strings, most of which differ in their first byte: then that is all that is looked at.
+#[inline]
+pub(crate) fn compare_from_first(a: &[u8], b: &[u8]) -> Ordering {
+    match (a.first(), b.first()) {
+        (Some(a), Some(b)) if a != b => a.cmp(b),
+        _ => a.cmp(b),
+    }
+}
+
+/// Whether two strings, most of which differ in their last byte, are the same.
+#[inline]
+pub(crate) fn is_same_from_last(a: &[u8], b: &[u8]) -> bool {
+    a.len() == b.len() && a.last() == b.last() && a == b
+}
+
 /// The stored form of a user's key.
 pub(crate) fn stored_key(keyspace: u8, key: &[u8]) -> Vec<u8> {
     let mut stored = Vec::with_capacity(1 + key.len());

@@ -42,7 +42,7 @@ impl Merge {
     fn build(&mut self, backward: bool) {
         self.backward = backward;
         self.heap.clear();
-        self.heap.extend((0..self.cursors.len()).filter(|index| self.cursors[*index].entry().is_some()));
+        self.heap.extend((0..self.cursors.len()).filter(|index| self.cursors[*index].stands()));
         for place in (0..self.heap.len() / 2).rev() {
             self.sift_down(place);
         }
@@ -66,10 +66,10 @@ impl Merge {
 
     /// After the top has moved: finds its new place, or lets it go.
     fn settle(&mut self) {
-        if self.cursors[self.heap[0]].entry().is_none() {
+        if !self.cursors[self.heap[0]].stands() {
             self.heap.swap_remove(0);
         }
-        if !self.heap.is_empty() {
+        if self.heap.len() > 1 {
             self.sift_down(0);
         }
     }

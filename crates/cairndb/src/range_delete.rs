@@ -109,6 +109,9 @@ impl RangeDeletes {
 
     /// The newest range delete over `key` among those that a reader at `seq` sees.
     pub(crate) fn newest_over(&self, key: &[u8], seq: SeqNo) -> Option<SeqNo> {
+        if self.is_empty() {
+            return None;
+        }
         let (_, fragment) =
             self.fragments.range::<[u8], _>((Bound::Unbounded, Bound::Included(key))).next_back()?;
         if fragment.end.as_slice() <= key {

@@ -38,7 +38,8 @@ use crate::range_delete::RangeDeletes;
 use crate::record::{Found, Position, RecordKind, RecordReader};
 use crate::snapshot::Live;
 use crate::sstable::{
-    Loss, Losses, Salvage, SalvageCursor, Table, TableCursor, TableFiles, TableMeta, TableWriter, runs_of,
+    Keep, Loss, Losses, Salvage, SalvageCursor, Table, TableCursor, TableFiles, TableMeta, TableWriter,
+    runs_of,
 };
 use crate::sync::Arc;
 use crate::version::{LEVEL_COUNT, State};
@@ -531,7 +532,7 @@ impl Repair {
         for meta in &spilled {
             let table = Arc::new(Table::new(meta.clone(), Arc::clone(&targets)));
             table.range_deletes()?.iter().for_each(|deletes| add(deletes));
-            cursors.push(Box::new(TableCursor::new(table, false)));
+            cursors.push(Box::new(TableCursor::new(table, Keep::Never)));
         }
         for table in &tables {
             self.base_seq = self.base_seq.min(table.base_seq());

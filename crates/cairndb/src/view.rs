@@ -17,13 +17,15 @@ use std::cell::OnceCell;
 use crate::clock::MonotonicClock;
 use crate::cursor::Cursor;
 use crate::error::{Error, Result};
-use crate::key::{Entry, EntryRef, Kind, SeqNo, StoredRange, Value, successor};
+use crate::key::{
+    Entry, EntryRef, Kind, SeqNo, StoredRange, Value, compare_from_first, is_same_from_last, successor,
+};
 use crate::memtable::{Memtable, MemtableCursor};
 use crate::merge::Merge;
 use crate::publish::Edition;
 use crate::range_delete::RangeDeletes;
 use crate::snapshot::Snapshots;
-use crate::sstable::{Table, TableCursor};
+use crate::sstable::{Keep, Table, TableCursor};
 use crate::sync::{Arc, AtomicBool, Ordering};
 use crate::version::{LEVEL_COUNT, LevelCursor, Version};
 use crate::wal::Checkpoint;
@@ -183,11 +185,11 @@ fn cursors_over(tables: &Tables) -> Vec<Box<dyn Cursor>> {
     for memtable in tables.memtables() {
         cursors.push(Box::new(MemtableCursor::new(Arc::clone(memtable))));
     }
-    for table in &tables.version.levels[0] {
-        cursors.push(Box::new(TableCursor::new(Arc::clone(table), true)));
+    for table in tables.version.levels[0].iter() {
+        cursors.push(Box::new(TableCursor::new(Arc::clone(table), Keep::Seldom)));
     }
     for run in tables.version.levels[1..].iter().filter(|run| !run.is_empty()) {
-        cursors.push(Box::new(LevelCursor::new(run.clone(), true)));
+        cursors.push(Box::new(LevelCursor::new(Arc::clone(run), Keep::Seldom)));
     }
     cursors
 }
@@ -290,7 +292,7 @@ impl ViewCursor {
     /// The stored key and the value's bytes.
     pub(crate) fn get(&self) -> Option<(&[u8], &[u8])> {
         match self.state {
-            State::Forward => self.merge.entry().map(|entry| (entry.key, entry.value)),
+            State::Forward => Some((&self.key, self.merge.entry()?.value)),
             State::Backward => self.held.as_ref().map(|(entry, _)| (self.key.as_slice(), &entry.value[..])),
             State::Nowhere => None,
         }
@@ -312,13 +314,12 @@ impl ViewCursor {
 
     /// From where the merge stands, on to the newest visible entry of the next key that has a value.
     fn find_forward(&mut self) -> Result<()> {
-        self.state = State::Nowhere;
-        self.held = None;
+        (self.state, self.held) = (State::Nowhere, None);
         while let Some(entry) = self.merge.entry() {
-            if entry.key >= self.range.end.as_slice() {
+            if compare_from_first(entry.key, &self.range.end).is_ge() {
                 return Ok(());
             }
-            let is_newest = entry.seq <= self.view.seq && entry.key != self.key.as_slice();
+            let is_newest = entry.seq <= self.view.seq && !is_same_from_last(entry.key, &self.key);
             if is_newest {
                 self.key.clear();
                 self.key.extend_from_slice(entry.key);
@@ -515,16 +516,19 @@ impl DoubleEndedIterator for Scan {
 pub struct RangeCursor {
     cursor: Result<ViewCursor>,
     gap: Gap,
+    /// Where `Gap::Before` is.
+    sought: Vec<u8>,
     keyspace: u8,
     hold: Hold,
 }
 
 /// Where a range cursor stands.
+#[derive(Clone, Copy)]
 enum Gap {
     Start,
     End,
-    /// Before this key.
-    Before(Vec<u8>),
+    /// Before the key that was sought.
+    Before,
     /// Behind the key that the cursor stands on, which `next` lent.
     Behind,
     /// Before the key that the cursor stands on, which `prev` lent.
@@ -533,12 +537,13 @@ enum Gap {
 
 impl RangeCursor {
     pub(crate) fn new(cursor: Result<ViewCursor>, keyspace: u8, hold: Hold) -> RangeCursor {
-        RangeCursor { cursor, gap: Gap::Start, keyspace, hold }
+        RangeCursor { cursor, gap: Gap::Start, sought: Vec::new(), keyspace, hold }
     }
 
     /// Goes before `key`, or before the first key behind it.
     pub fn seek(&mut self, key: impl AsRef<[u8]>) {
-        self.gap = Gap::Before(crate::key::stored_key(self.keyspace, key.as_ref()));
+        self.sought = crate::key::stored_key(self.keyspace, key.as_ref());
+        self.gap = Gap::Before;
     }
 
     /// Goes before the first key.
@@ -554,10 +559,10 @@ impl RangeCursor {
     /// Passes over the next key, and lends it and its value. After an error every call answers that error.
     #[expect(clippy::should_implement_trait, reason = "it lends, which Iterator cannot")]
     pub fn next(&mut self) -> Result<Option<(&[u8], &[u8])>> {
-        self.pass(Gap::Behind, Gap::End, |cursor, gap| match gap {
-            Gap::Start => cursor.seek_first(),
-            Gap::Before(key) => cursor.seek(&key),
+        self.pass(Gap::Behind, Gap::End, |cursor, gap, sought| match gap {
             Gap::Behind => cursor.next(),
+            Gap::Start => cursor.seek_first(),
+            Gap::Before => cursor.seek(sought),
             Gap::Ahead => {
                 let here = cursor.key().unwrap_or_default().to_vec();
                 cursor.seek(&here)
@@ -568,10 +573,10 @@ impl RangeCursor {
 
     /// Passes back over the key before, and lends it and its value. After an error every call answers that error.
     pub fn prev(&mut self) -> Result<Option<(&[u8], &[u8])>> {
-        self.pass(Gap::Ahead, Gap::Start, |cursor, gap| match gap {
-            Gap::End => cursor.seek_last(),
-            Gap::Before(key) => cursor.seek_before(&key),
+        self.pass(Gap::Ahead, Gap::Start, |cursor, gap, sought| match gap {
             Gap::Ahead => cursor.prev(),
+            Gap::End => cursor.seek_last(),
+            Gap::Before => cursor.seek_before(sought),
             Gap::Behind => {
                 let next = successor(cursor.key().unwrap_or_default());
                 cursor.seek_before(&next)
@@ -585,20 +590,19 @@ impl RangeCursor {
         &mut self,
         beyond: Gap,
         edge: Gap,
-        step: impl FnOnce(&mut ViewCursor, Gap) -> Result<()>,
+        step: impl FnOnce(&mut ViewCursor, Gap, &[u8]) -> Result<()>,
     ) -> Result<Option<(&[u8], &[u8])>> {
         self.hold.check()?;
         let gap = std::mem::replace(&mut self.gap, edge);
         let cursor = self.cursor.as_mut().map_err(|error| error.clone())?;
-        if let Err(error) = step(cursor, gap) {
+        if let Err(error) = step(cursor, gap, &self.sought) {
             self.cursor = Err(error.clone());
             return Err(error);
         }
         let Ok(cursor) = &self.cursor else { return Ok(None) };
-        if cursor.key().is_some() {
-            self.gap = beyond;
-        }
-        Ok(cursor.get().map(|(key, value)| (&key[1..], value)))
+        let Some((key, value)) = cursor.get() else { return Ok(None) };
+        self.gap = beyond;
+        Ok(Some((&key[1..], value)))
     }
 
     /// The entry that was lent last, whole.

@@ -194,7 +194,7 @@ fn from_level_0(version: &Version, base: usize, shape: Shape) -> Task {
     }
     // Runs of about one size: each older one that is not much larger than all newer ones together.
     let (mut count, mut sum) = (0, 0);
-    for table in runs {
+    for table in runs.iter() {
         if count >= 2 && table.meta.len > 4 * sum {
             break;
         }

@@ -34,7 +34,7 @@ pub(crate) struct Outside {
     /// Tables of level 0, in any order.
     loose: Vec<Arc<Table>>,
     /// Runs, each sorted.
-    runs: Vec<Vec<Arc<Table>>>,
+    runs: Vec<Arc<Vec<Arc<Table>>>>,
 }
 
 impl Outside {
@@ -53,7 +53,7 @@ impl Outside {
 
     /// Whether something in `start..end` may lie there.
     fn overlaps(&self, start: &[u8], end: &[u8]) -> bool {
-        let in_run = |run: &Vec<Arc<Table>>| {
+        let in_run = |run: &Arc<Vec<Arc<Table>>>| {
             let index = run.partition_point(|table| table.meta.end.as_slice() <= start);
             run.get(index).is_some_and(|table| table.meta.start.as_slice() < end)
         };
@@ -63,7 +63,7 @@ impl Outside {
     fn holds(&self, key: &[u8]) -> bool {
         let around =
             |table: &Arc<Table>| table.meta.start.as_slice() <= key && key < table.meta.end.as_slice();
-        let in_run = |run: &Vec<Arc<Table>>| {
+        let in_run = |run: &Arc<Vec<Arc<Table>>>| {
             let index = run.partition_point(|table| table.meta.end.as_slice() <= key);
             run.get(index).is_some_and(around)
         };

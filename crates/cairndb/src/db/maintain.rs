@@ -27,7 +27,7 @@ use crate::memtable::MemtableCursor;
 use crate::range_delete::RangeDeletes;
 use crate::record::{Position, RecordKind};
 use crate::snapshot::Live;
-use crate::sstable::{Table, TableCursor, TableMeta, TableWriter};
+use crate::sstable::{Keep, Table, TableCursor, TableMeta, TableWriter};
 use crate::sync::{Arc, Ordering};
 use crate::version::{Edit, State, Version};
 use crate::view::{Stage, Tables};
@@ -523,7 +523,7 @@ impl Engine {
                 let alike = |newer, older| live.stretch(newer) == live.stretch(older);
                 deletes.merge_alike(&of_table, &table.meta.start, &table.meta.end, alike);
             }
-            cursors.push(Box::new(TableCursor::new(Arc::clone(table), false)));
+            cursors.push(Box::new(TableCursor::new(Arc::clone(table), Keep::Never)));
             base_seq = base_seq.min(table.meta.counts.seq_min);
         }
         let outside = Outside::below(version, task.level, base_seq);

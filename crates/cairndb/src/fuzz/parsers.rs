@@ -17,8 +17,8 @@ use crate::record::Position;
 use crate::roadmap_log::{LOG_DELETE, LogEntry, LogReader, encode_delete, encode_put};
 use crate::snapshot::Live;
 use crate::sstable::{
-    Block, BlockCursor, BlockHandle, Filter, Table, TableCursor, TableFiles, TableMeta, TableWriter,
-    decode_bounds, hash_key, problems_of, read_block, seal_block,
+    Block, BlockCursor, BlockHandle, Filter, Keep, Packer, Table, TableCursor, TableFiles, TableMeta,
+    TableWriter, decode_bounds, hash_key, problems_of, read_block, seal_block,
 };
 use crate::sync::Arc;
 use crate::version::{Edit, State, Version};
@@ -231,7 +231,7 @@ pub fn table(input: &[u8]) {
     let memory = memory_of(&[(name, bytes.clone())].into());
     let len = bytes.len() as u64;
     let file = file_of(name, &bytes);
-    let bounds = read_block(file.as_ref(), len, name, header.place(), footer.bounds, "fuzz", Vec::new());
+    let bounds = read_block(file.as_ref(), len, name, header.place(), footer.bounds, "fuzz");
     let (start, end) = bounds.ok().and_then(|bytes| decode_bounds(&bytes)).unwrap_or((vec![0], vec![255]));
     let meta = TableMeta {
         number: NUMBER,
@@ -265,7 +265,7 @@ fn read_table(table: &Arc<Table>, sound: bool) -> Result<Vec<Owned>> {
     let steps = table.meta.len as usize * 256;
     let deletes = table.range_deletes();
     let mut kept = None;
-    for keep in [true, false] {
+    for keep in [Keep::Seldom, Keep::Never] {
         let cursor = || TableCursor::new(Arc::clone(table), keep);
         let forward = walk(steps, &mut cursor(), |cursor| cursor.seek(b"", SeqNo::MAX), Cursor::next);
         let end = table.meta.end.clone();
@@ -340,15 +340,15 @@ pub fn lz4(input: &[u8]) {
         bytes.extend_from_slice(&crc.to_le_bytes());
         let handle = BlockHandle { offset: 0, len: packed.len() as u32 };
         let file = file_of(name, &bytes);
-        match read_block(file.as_ref(), bytes.len() as u64, name, place, handle, "fuzz", Vec::new()) {
+        match read_block(file.as_ref(), bytes.len() as u64, name, place, handle, "fuzz") {
             Ok(block) => assert_eq!(block.len(), stated as usize, "a block has the length that was stated"),
             Err(error) => check_error(&error),
         }
     }
     let mut bytes = vec![0; HEADER_LEN as usize];
-    let handle = seal_block(&mut bytes, place, HEADER_LEN, Compression::Lz4, input);
+    let handle = seal_block(&mut bytes, place, HEADER_LEN, Packer::new(Compression::Lz4).as_mut(), input);
     let file = file_of(name, &bytes);
-    let block = read_block(file.as_ref(), bytes.len() as u64, name, place, handle, "fuzz", Vec::new());
+    let block = read_block(file.as_ref(), bytes.len() as u64, name, place, handle, "fuzz");
     assert!(block.is_ok_and(|block| block == input), "a block came back otherwise");
 }
 

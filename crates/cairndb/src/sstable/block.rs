@@ -17,12 +17,15 @@ use std::cmp::Ordering;
 use std::ops::Range;
 
 use cairndb_storage::{File, FileName, Site};
+use lz4_flex::block::{CompressTable, compress_into_with_table, decompress_into, get_maximum_output_size};
 
 use crate::coding::{Decoder, Place, put_slice, put_varint, varint_len};
 use crate::cursor::Cursor;
 use crate::error::{Error, Result};
 use crate::files::read_at;
-use crate::key::{EntryRef, KEY_LEN_MAX, Kind, SeqNo, Value, compare, hint_of, shared_len};
+use crate::key::{
+    EntryRef, KEY_LEN_MAX, Kind, SeqNo, Value, compare, compare_from_first, hint_of, shared_len,
+};
 use crate::options::Compression;
 use crate::sync::{Arc, OnceLock};
 
@@ -147,22 +150,40 @@ impl BlockBuilder {
     }
 }
 
+/// Packs blocks, with memory that it keeps from one to the next.
+pub(crate) struct Packer {
+    table: CompressTable,
+    packed: Vec<u8>,
+}
+
+impl Packer {
+    /// None for blocks that are to stand as they are.
+    pub(crate) fn new(compression: Compression) -> Option<Packer> {
+        match compression {
+            Compression::None => None,
+            Compression::Lz4 => Some(Packer { table: CompressTable::small(), packed: Vec::new() }),
+        }
+    }
+
+    /// The block, packed; `None` if that is no shorter.
+    fn pack(&mut self, block: &[u8]) -> Option<&[u8]> {
+        let packed = with_len(&mut self.packed, get_maximum_output_size(block.len()));
+        let len = compress_into_with_table(block, packed, &mut self.table).ok()?;
+        packed.get(..len).filter(|packed| packed.len() < block.len())
+    }
+}
+
 /// Appends `block` as it is to stand at `offset` of the file at `place`; returns its handle.
 pub(crate) fn seal_block(
     out: &mut Vec<u8>,
     place: Place,
     offset: u64,
-    compression: Compression,
+    packer: Option<&mut Packer>,
     block: &[u8],
 ) -> BlockHandle {
     let begin = out.len();
-    let packed = match compression {
-        Compression::None => None,
-        Compression::Lz4 => {
-            Some(lz4_flex::block::compress(block)).filter(|packed| packed.len() < block.len())
-        }
-    };
-    out.extend_from_slice(packed.as_deref().unwrap_or(block));
+    let packed = packer.and_then(|packer| packer.pack(block));
+    out.extend_from_slice(packed.unwrap_or(block));
     let len = (out.len() - begin) as u32;
     out.push(if packed.is_some() { PACKING_LZ4 } else { PACKING_NONE });
     out.extend_from_slice(&(block.len() as u32).to_le_bytes());
@@ -171,7 +192,14 @@ pub(crate) fn seal_block(
     BlockHandle { offset, len }
 }
 
-/// Reads, checks and unpacks the block at `handle` of a file of `file_len` bytes, if possible into the memory of `into`.
+/// Memory for a block that is read: as it stands in the file, and unpacked. What is in it does not matter.
+#[derive(Default)]
+pub(crate) struct Buffers {
+    pub(crate) packed: Vec<u8>,
+    pub(crate) unpacked: Vec<u8>,
+}
+
+/// Reads, checks and unpacks the block at `handle` of a file of `file_len` bytes.
 ///
 /// Errors: `Corrupt` with the block's offset; `Io`.
 pub(crate) fn read_block(
@@ -181,7 +209,19 @@ pub(crate) fn read_block(
     place: Place,
     handle: BlockHandle,
     site: Site,
-    mut into: Vec<u8>,
+) -> Result<Vec<u8>> {
+    read_block_with(&mut Buffers::default(), file, file_len, name, place, handle, site)
+}
+
+/// The same, with the memory of `buffers`, of which the block takes one with it.
+pub(crate) fn read_block_with(
+    buffers: &mut Buffers,
+    file: &dyn File,
+    file_len: u64,
+    name: FileName,
+    place: Place,
+    handle: BlockHandle,
+    site: Site,
 ) -> Result<Vec<u8>> {
     let corrupt = |what: &str| Error::corrupt(name, handle.offset, what);
     let wanted = handle.len as usize + BLOCK_TRAILER_LEN;
@@ -189,34 +229,39 @@ pub(crate) fn read_block(
     if wanted > BLOCK_LEN_MAX || handle.offset.saturating_add(wanted as u64) > file_len {
         return Err(corrupt("a block of this length cannot be here"));
     }
-    let mut bytes = vec![0; wanted];
-    let read = read_at(file, name, handle.offset, &mut bytes, site)?;
+    let bytes = with_len(&mut buffers.packed, wanted);
+    let read = read_at(file, name, handle.offset, bytes, site)?;
     if read < wanted {
         return Err(corrupt("the file ends inside a block"));
     }
     let crc_at = wanted - 4;
-    if Decoder::at(&bytes, crc_at).u32() != Some(place.checksum(handle.offset, &[&bytes[..crc_at]])) {
+    if Decoder::at(bytes, crc_at).u32() != Some(place.checksum(handle.offset, &[&bytes[..crc_at]])) {
         return Err(corrupt("the block does not fit its checksum"));
     }
     let packing = bytes[handle.len as usize];
-    let unpacked_len = Decoder::at(&bytes, handle.len as usize + 1).u32().unwrap_or_default() as usize;
+    let unpacked_len = Decoder::at(bytes, handle.len as usize + 1).u32().unwrap_or_default() as usize;
     bytes.truncate(handle.len as usize);
     match packing {
-        PACKING_NONE if unpacked_len == bytes.len() => {
-            into.clear();
-            into.extend_from_slice(&bytes);
-            Ok(into)
-        }
+        PACKING_NONE if unpacked_len == bytes.len() => Ok(std::mem::take(&mut buffers.packed)),
         PACKING_LZ4 if unpacked_len <= BLOCK_LEN_MAX.min(bytes.len().saturating_mul(LZ4_RATIO_MAX)) => {
-            into.clear();
-            into.resize(unpacked_len, 0);
-            match lz4_flex::block::decompress_into(&bytes, &mut into) {
-                Ok(len) if len == unpacked_len => Ok(into),
+            let into = with_len(&mut buffers.unpacked, unpacked_len);
+            match decompress_into(bytes, into) {
+                Ok(len) if len == unpacked_len => Ok(std::mem::take(&mut buffers.unpacked)),
                 _ => Err(corrupt("the block does not unpack")),
             }
         }
         _ => Err(corrupt("the block's packing makes no sense")),
     }
+}
+
+/// The buffer, made so long: in place if it has room, without writing what it already holds.
+fn with_len(buffer: &mut Vec<u8>, len: usize) -> &mut Vec<u8> {
+    if buffer.capacity() < len {
+        *buffer = vec![0; len];
+    } else {
+        buffer.resize(len, 0);
+    }
+    buffer
 }
 
 /// A block in memory, checked and unpacked.
@@ -258,7 +303,7 @@ impl Block {
     /// How many bytes of memory it takes, or will take.
     pub(crate) fn memory_len(&self) -> u64 {
         let hints_len = self.restart_count * RESTART_INTERVAL * (size_of::<u64>() + size_of::<u32>());
-        (self.bytes.len() + size_of::<Block>() + hints_len + 64) as u64
+        (self.bytes.capacity() + size_of::<Block>() + hints_len + 64) as u64
     }
 
     /// Its memory, for another one.
@@ -379,6 +424,7 @@ impl Block {
     }
 
     /// The entry at `at`, its key apart; `None` if it makes no sense.
+    #[inline(always)]
     fn head_at(&self, at: usize) -> Option<Head> {
         let mut from = Decoder::at(self.bytes.get(..self.restarts_at)?, at);
         let shared = usize::try_from(from.varint()?).ok()?;
@@ -392,10 +438,8 @@ impl Block {
             return None;
         }
         let rest_at = from.offset();
-        from.bytes(rest_len)?;
-        let value_at = from.offset();
-        from.bytes(value_len)?;
-        let next_at = from.offset();
+        let value_at = rest_at.checked_add(rest_len)?;
+        let next_at = value_at.checked_add(value_len).filter(|next_at| *next_at <= self.restarts_at)?;
         let (rest, value) = (rest_at..value_at, value_at..next_at);
         Some(Head { shared, rest, seq, kind, expires_at_ms, value, next_at })
     }
@@ -516,6 +560,10 @@ impl BlockCursor {
         &self.block
     }
 
+    pub(super) fn into_block(self) -> Arc<Block> {
+        self.block
+    }
+
     /// Goes to the first entry.
     pub(crate) fn seek_first(&mut self) -> Result<()> {
         self.restart_at(0)
@@ -528,10 +576,6 @@ impl BlockCursor {
             self.step()?;
         }
         Ok(())
-    }
-
-    pub(super) fn stands(&self) -> bool {
-        self.at < self.next_at
     }
 
     fn clear(&mut self) {
@@ -572,6 +616,7 @@ impl BlockCursor {
     }
 
     /// Takes the entry at `next_at` apart.
+    #[inline]
     fn step(&mut self) -> Result<()> {
         self.at = self.next_at;
         if self.at == self.block.restarts_at {
@@ -584,7 +629,7 @@ impl BlockCursor {
         let head = self.block.head_at(self.at)?;
         let (rest, before) = (&self.block.bytes[head.rest.clone()], self.key.get(head.shared..)?);
         // I1 of the table. What the two keys share is equal, so this looks at little.
-        match rest.cmp(before) {
+        match compare_from_first(rest, before) {
             Ordering::Greater => {}
             Ordering::Equal if head.seq < self.seq => {}
             _ => return None,
@@ -659,6 +704,11 @@ impl Cursor for BlockCursor {
             self.step()?;
         }
         if self.next_at == here { Ok(()) } else { Err(self.block.malformed()) }
+    }
+
+    #[inline]
+    fn stands(&self) -> bool {
+        self.at < self.next_at
     }
 
     fn entry(&self) -> Option<EntryRef<'_>> {

@@ -33,11 +33,11 @@ mod salvage;
 
 pub(crate) use block::{BLOCK_TRAILER_LEN, Block, BlockCursor, BlockHandle, read_block};
 #[cfg(feature = "fuzz")]
-pub(crate) use block::{BlockBuilder, PACKING_LZ4, seal_block};
+pub(crate) use block::{BlockBuilder, PACKING_LZ4, Packer, seal_block};
 #[cfg(feature = "fuzz")]
 pub(crate) use filter::{Filter, hash_key};
 pub(crate) use footer::{FOOTER_LEN, Footer};
-pub(crate) use reader::{Table, TableCursor, TableFiles, decode_bounds};
+pub(crate) use reader::{Keep, Table, TableCursor, TableFiles, decode_bounds};
 pub use salvage::{EntryPlace, Loss};
 pub(crate) use salvage::{Losses, Salvage, SalvageCursor, runs_of};
 pub(crate) use verify::{PROBLEMS_MAX, problems_of};

@@ -9,7 +9,7 @@ use std::ops::Deref;
 use cairndb_storage::{File, FileKind, FileName, Storage};
 
 use super::TableMeta;
-use super::block::{Block, BlockCursor, BlockEntry, BlockHandle, read_block};
+use super::block::{Block, BlockCursor, BlockEntry, BlockHandle, Buffers, read_block_with};
 use super::filter::{Filter, hash_key};
 use super::footer::{FOOTER_LEN, Footer};
 use super::index::Index;
@@ -93,20 +93,25 @@ impl TableFiles {
         fits
     }
 
-    /// A buffer that nobody needs any more, or none.
-    fn spent_buffer(&self) -> Vec<u8> {
-        self.spent.lock().pop().unwrap_or_default()
+    /// Memory that nobody needs any more, if there is some.
+    fn spent_buffers(&self) -> Buffers {
+        let mut spent = self.spent.lock();
+        Buffers { packed: spent.pop().unwrap_or_default(), unpacked: spent.pop().unwrap_or_default() }
     }
 
-    /// Takes the buffer of a block that had to go, unless somebody still reads it. The next block is read into it: else what
-    /// one thread frees and another takes would come from different heaps of the allocator, and both would grow.
-    fn take_buffer(&self, evicted: Cached) {
-        let Cached::Block(block) = evicted else { return };
-        let Some(buffer) = Arc::into_inner(block).map(Block::into_bytes) else { return };
-        let mut spent = self.spent.lock();
-        if spent.len() < SPENT_BUFFERS_MAX && buffer.capacity() <= SPENT_BUFFER_LEN_MAX {
-            spent.push(buffer);
+    /// Takes the memory of a block that somebody has done with, if nobody else has it. The next block is read into it: else
+    /// what one thread frees and another takes would come from different heaps of the allocator, and both would grow.
+    fn take_block(&self, block: Arc<Block>) {
+        if let Some(block) = Arc::into_inner(block) {
+            self.take_buffers([block.into_bytes()]);
         }
+    }
+
+    fn take_buffers<const N: usize>(&self, buffers: [Vec<u8>; N]) {
+        let fits = |buffer: &Vec<u8>| (1..=SPENT_BUFFER_LEN_MAX).contains(&buffer.capacity());
+        let mut spent = self.spent.lock();
+        let room = SPENT_BUFFERS_MAX.saturating_sub(spent.len());
+        spent.extend(buffers.into_iter().filter(fits).take(room));
     }
 
     fn release(&self, weight: u64) {
@@ -204,7 +209,7 @@ impl Table {
         if let Some(Cached::Block(block)) = self.cached(handle) {
             return block.get(key, seq, true);
         }
-        self.read_data_block(handle, true)?.get(key, seq, false)
+        self.read_data_block(handle, Keep::Always)?.get(key, seq, false)
     }
 
     /// The table's range deletes, if it has any.
@@ -217,7 +222,7 @@ impl Table {
         if let Some(Cached::RangeDeletes(deletes)) = self.cached(handle) {
             return Ok(Some(deletes));
         }
-        let decoded = RangeDeletes::decode(&self.read(handle, Vec::new())?)
+        let decoded = RangeDeletes::decode(&self.read(handle)?)
             .ok_or_else(|| self.corrupt(handle.offset, "the range deletes make no sense"))?;
         let within =
             |start: &[u8], end: &[u8]| self.meta.start.as_slice() <= start && end <= self.meta.end.as_slice();
@@ -228,7 +233,7 @@ impl Table {
         }
         let deletes = Arc::new(decoded);
         let weight = deletes.memory_len() as u64;
-        self.keep(handle, Cached::RangeDeletes(Arc::clone(&deletes)), weight);
+        self.keep(Keep::Always, handle, Cached::RangeDeletes(Arc::clone(&deletes)), weight);
         Ok(Some(deletes))
     }
 
@@ -293,12 +298,12 @@ impl Table {
         if let Some(Cached::Filter(filter)) = self.cached(handle) {
             return Ok(Held::Cached(filter));
         }
-        let filter = Filter::new(self.read(handle, Vec::new())?)
+        let filter = Filter::new(self.read(handle)?)
             .ok_or_else(|| self.corrupt(handle.offset, "the filter makes no sense"))?;
         let weight = filter.memory_len();
         let filter = Arc::new(filter);
         if !self.hold(&self.filter, &filter, weight) {
-            self.keep(handle, Cached::Filter(Arc::clone(&filter)), weight);
+            self.keep(Keep::Always, handle, Cached::Filter(Arc::clone(&filter)), weight);
         }
         Ok(Held::Cached(filter))
     }
@@ -311,11 +316,11 @@ impl Table {
         if let Some(Cached::Index(index)) = self.cached(handle) {
             return Ok(Held::Cached(index));
         }
-        let block = Block::new(self.read(handle, Vec::new())?, 0, self.name(), handle.offset)?;
+        let block = Block::new(self.read(handle)?, 0, self.name(), handle.offset)?;
         let index = Arc::new(Index::new(block, self.meta.len)?);
         let weight = index.memory_len();
         if !self.hold(&self.index, &index, weight) {
-            self.keep(handle, Cached::Index(Arc::clone(&index)), weight);
+            self.keep(Keep::Always, handle, Cached::Index(Arc::clone(&index)), weight);
         }
         Ok(Held::Cached(index))
     }
@@ -329,43 +334,45 @@ impl Table {
         fits
     }
 
-    pub(super) fn data_block(&self, handle: BlockHandle, keep: bool) -> Result<Arc<Block>> {
+    pub(super) fn data_block(&self, handle: BlockHandle, keep: Keep) -> Result<Arc<Block>> {
         match self.cached(handle) {
             Some(Cached::Block(block)) => Ok(block),
             _ => self.read_data_block(handle, keep),
         }
     }
 
-    fn read_data_block(&self, handle: BlockHandle, keep: bool) -> Result<Arc<Block>> {
+    fn read_data_block(&self, handle: BlockHandle, keep: Keep) -> Result<Arc<Block>> {
         let base_seq = self.opened()?.base_seq;
-        let buffer = if keep { self.shared.spent_buffer() } else { Vec::new() };
-        let bytes = self.read(handle, buffer)?;
-        let block = Arc::new(Block::new(bytes, base_seq, self.name(), handle.offset)?);
-        if keep {
-            self.keep(handle, Cached::Block(Arc::clone(&block)), block.memory_len());
-        }
+        let block = Arc::new(Block::new(self.read(handle)?, base_seq, self.name(), handle.offset)?);
+        self.keep(keep, handle, Cached::Block(Arc::clone(&block)), block.memory_len());
         Ok(block)
     }
 
-    fn read(&self, handle: BlockHandle, into: Vec<u8>) -> Result<Vec<u8>> {
-        read_block(
-            self.file()?.as_ref(),
-            self.meta.len,
-            self.name(),
-            self.place()?,
-            handle,
-            "sstable.read",
-            into,
-        )
+    fn read(&self, handle: BlockHandle) -> Result<Vec<u8>> {
+        let (file, place, mut buffers) = (self.file()?, self.place()?, self.shared.spent_buffers());
+        let (len, name) = (self.meta.len, self.name());
+        let block = read_block_with(&mut buffers, file.as_ref(), len, name, place, handle, "sstable.read");
+        self.shared.take_buffers([buffers.packed, buffers.unpacked]);
+        block
     }
 
     fn cached(&self, handle: BlockHandle) -> Option<Cached> {
         self.shared.blocks.get((self.meta.number, handle.offset))
     }
 
-    fn keep(&self, handle: BlockHandle, value: Cached, weight: u64) {
-        let evicted = |value| self.shared.take_buffer(value);
-        self.shared.blocks.insert((self.meta.number, handle.offset), value, weight, evicted);
+    fn keep(&self, keep: Keep, handle: BlockHandle, value: Cached, weight: u64) {
+        let (key, evicted) = ((self.meta.number, handle.offset), |value| self.take_evicted(value));
+        match keep {
+            Keep::Never => {}
+            Keep::Seldom => self.shared.blocks.insert_seldom(key, value, weight, evicted),
+            Keep::Always => self.shared.blocks.insert(key, value, weight, evicted),
+        }
+    }
+
+    fn take_evicted(&self, evicted: Cached) {
+        if let Cached::Block(block) = evicted {
+            self.shared.take_block(block);
+        }
     }
 
     fn corrupt(&self, offset: u64, what: &str) -> Error {
@@ -401,18 +408,27 @@ fn check_order(
     if fits { Ok(()) } else { Err(table.corrupt(block.block().offset(), "the entries are not in order")) }
 }
 
+/// Whether a block that was read goes into the cache.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Keep {
+    Never,
+    /// If there is room, and now and then if there is none: a scan that is longer than the cache would else empty it over
+    /// and over, and find nothing in it the next time.
+    Seldom,
+    Always,
+}
+
 /// A position in a table, which it keeps open.
 pub(crate) struct TableCursor {
     table: Arc<Table>,
-    /// Whether what it reads is kept in the cache.
-    keep: bool,
+    keep: Keep,
     /// Which separator's block it stands in.
     at: usize,
     block: Option<BlockCursor>,
 }
 
 impl TableCursor {
-    pub(crate) fn new(table: Arc<Table>, keep: bool) -> TableCursor {
+    pub(crate) fn new(table: Arc<Table>, keep: Keep) -> TableCursor {
         TableCursor { table, keep, at: 0, block: None }
     }
 
@@ -434,12 +450,8 @@ impl TableCursor {
         Ok(())
     }
 
-    /// Whether it stands on an entry.
-    pub(crate) fn stands(&self) -> bool {
-        self.block.as_ref().is_some_and(BlockCursor::stands)
-    }
-
     /// Whoever copies entries relies on the table's bounds. Bytes that pass their checksums may still break them.
+    #[inline]
     fn check_bounds(&self) -> Result<()> {
         let meta = &self.table.meta;
         let within = |entry: EntryRef<'_>| {
@@ -447,7 +459,7 @@ impl TableCursor {
                 && entry.key < meta.end.as_slice()
                 && (meta.counts.seq_min..=meta.counts.seq_max).contains(&entry.seq)
         };
-        if !self.keep && self.entry().is_some_and(|entry| !within(entry)) {
+        if self.keep == Keep::Never && self.entry().is_some_and(|entry| !within(entry)) {
             let offset = self.block.as_ref().map_or(0, |block| block.block().offset());
             return Err(self.table.corrupt(offset, "an entry lies outside the table's bounds"));
         }
@@ -462,6 +474,7 @@ impl TableCursor {
                 block.seek_first()?;
                 check_order(&self.table, block, left.order(), block.order())?;
             }
+            self.table.shared.take_block(left.into_block());
         }
         self.check_bounds()
     }
@@ -507,9 +520,11 @@ impl Cursor for TableCursor {
         self.prev_block()
     }
 
+    #[inline]
     fn next(&mut self) -> Result<()> {
-        self.block.as_mut().expect("a cursor on an entry").next()?;
-        self.next_block()
+        let block = self.block.as_mut().expect("a cursor on an entry");
+        block.next()?;
+        if block.stands() && self.keep != Keep::Never { Ok(()) } else { self.next_block() }
     }
 
     fn prev(&mut self) -> Result<()> {
@@ -517,6 +532,12 @@ impl Cursor for TableCursor {
         self.prev_block()
     }
 
+    #[inline]
+    fn stands(&self) -> bool {
+        self.block.as_ref().is_some_and(BlockCursor::stands)
+    }
+
+    #[inline]
     fn entry(&self) -> Option<EntryRef<'_>> {
         self.block.as_ref()?.entry()
     }

@@ -228,7 +228,7 @@ impl Salvage {
 
     fn read(&self, handle: BlockHandle) -> Result<Vec<u8>> {
         let file = self.shared.file(self.name)?;
-        read_block(file.as_ref(), self.len, self.name, self.place, handle, "salvage.read", Vec::new())
+        read_block(file.as_ref(), self.len, self.name, self.place, handle, "salvage.read")
     }
 
     fn bounds(&self) -> Option<(Vec<u8>, Vec<u8>)> {

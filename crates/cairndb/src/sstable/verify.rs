@@ -6,7 +6,7 @@ use super::TableCounts;
 use super::block::{Block, BlockCursor, BlockHandle, read_block};
 use super::filter::hash_key;
 use super::footer::FOOTER_LEN;
-use super::reader::{Table, decode_bounds};
+use super::reader::{Keep, Table, decode_bounds};
 use crate::cursor::Cursor;
 use crate::error::{Error, Result};
 use crate::files::{len_of, read_at};
@@ -50,15 +50,7 @@ fn verify(table: &Table, problems: &mut Vec<Error>) -> Result<()> {
     if table.meta.counts.entries == 0 {
         return Ok(());
     }
-    let index = read_block(
-        file.as_ref(),
-        table.meta.len,
-        name,
-        table.place()?,
-        footer.index,
-        "verify.read",
-        Vec::new(),
-    )?;
+    let index = read_block(file.as_ref(), table.meta.len, name, table.place()?, footer.index, "verify.read")?;
     let mut index = BlockCursor::new(Block::new(index, 0, name, footer.index.offset)?.into());
     index.check_restarts()?;
     index.seek_first()?;
@@ -109,7 +101,6 @@ fn check_bounds(table: &Table, handle: BlockHandle) -> Result<()> {
         table.place()?,
         handle,
         "verify.read",
-        Vec::new(),
     )?;
     if decode_bounds(&bytes) != Some((table.meta.start.clone(), table.meta.end.clone())) {
         return Err(Error::corrupt(
@@ -126,7 +117,7 @@ fn check_block(table: &Table, separator: EntryRef<'_>, seen: &mut Seen) -> Resul
     let handle = BlockHandle::decode_within(separator.value, table.meta.len)
         .ok_or_else(|| Error::corrupt(table.name(), 0, "the index points nowhere"))?;
     let corrupt = |what: &str| Error::corrupt(table.name(), handle.offset, what);
-    let mut cursor = BlockCursor::new(table.data_block(handle, false)?);
+    let mut cursor = BlockCursor::new(table.data_block(handle, Keep::Never)?);
     cursor.check_restarts()?;
     cursor.seek_first()?;
     while let Some(entry) = cursor.entry() {

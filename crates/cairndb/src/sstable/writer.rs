@@ -6,7 +6,7 @@
 use cairndb_storage::{File, FileKind, FileName};
 use xxhash_rust::xxh3::Xxh3;
 
-use super::block::{BlockBuilder, BlockHandle, RESTART_INTERVAL, encode_bounds, seal_block};
+use super::block::{BlockBuilder, BlockHandle, Packer, RESTART_INTERVAL, encode_bounds, seal_block};
 use super::filter::{Filter, hash_key};
 use super::footer::Footer;
 use super::{TableCounts, TableMeta};
@@ -27,7 +27,7 @@ const WRITE_LEN: usize = 256 << 10;
 pub(crate) struct TableWriter {
     file: Arc<dyn File>,
     header: Header,
-    compression: Compression,
+    packer: Option<Packer>,
     block: BlockBuilder,
     index: BlockBuilder,
     /// The last entry's key and sequence number.
@@ -59,7 +59,7 @@ impl TableWriter {
         TableWriter {
             file,
             header,
-            compression,
+            packer: Packer::new(compression),
             block: BlockBuilder::new(RESTART_INTERVAL, base_seq),
             index: BlockBuilder::new(1, 0),
             last: None,
@@ -166,7 +166,8 @@ impl TableWriter {
     fn finish_block(&mut self) -> Result<()> {
         let block = self.block.finish();
         let offset = self.offset();
-        self.waiting = Some(seal_block(&mut self.out, self.header.place(), offset, self.compression, &block));
+        self.waiting =
+            Some(seal_block(&mut self.out, self.header.place(), offset, self.packer.as_mut(), &block));
         if self.out.len() >= WRITE_LEN { self.write() } else { Ok(()) }
     }
 
@@ -181,7 +182,7 @@ impl TableWriter {
 
     fn seal(&mut self, block: &[u8]) -> BlockHandle {
         let offset = self.offset();
-        seal_block(&mut self.out, self.header.place(), offset, Compression::None, block)
+        seal_block(&mut self.out, self.header.place(), offset, None, block)
     }
 
     fn offset(&self) -> u64 {

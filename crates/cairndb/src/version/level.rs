@@ -3,20 +3,20 @@
 use crate::cursor::Cursor;
 use crate::error::Result;
 use crate::key::{EntryRef, SeqNo, Value};
-use crate::sstable::{Table, TableCursor};
+use crate::sstable::{Keep, Table, TableCursor};
 use crate::sync::Arc;
 
 /// A position in a run of tables; the one that it stands in is open.
 pub(crate) struct LevelCursor {
-    tables: Vec<Arc<Table>>,
-    keep: bool,
+    tables: Arc<Vec<Arc<Table>>>,
+    keep: Keep,
     index: usize,
     table: Option<TableCursor>,
 }
 
 impl LevelCursor {
     /// Over `tables`, which are sorted and disjoint. `keep`: whether what it reads goes into the cache.
-    pub(crate) fn new(tables: Vec<Arc<Table>>, keep: bool) -> LevelCursor {
+    pub(crate) fn new(tables: Arc<Vec<Arc<Table>>>, keep: Keep) -> LevelCursor {
         LevelCursor { tables, keep, index: 0, table: None }
     }
 
@@ -25,10 +25,6 @@ impl LevelCursor {
             self.table = self.tables.get(index).map(|table| TableCursor::new(Arc::clone(table), self.keep));
             self.index = index;
         }
-    }
-
-    fn stands(&self) -> bool {
-        self.table.as_ref().is_some_and(TableCursor::stands)
     }
 
     fn next_table(&mut self) -> Result<()> {
@@ -77,13 +73,18 @@ impl Cursor for LevelCursor {
     }
 
     fn next(&mut self) -> Result<()> {
-        self.table.as_mut().expect("a cursor on an entry").next()?;
-        self.next_table()
+        let table = self.table.as_mut().expect("a cursor on an entry");
+        table.next()?;
+        if table.stands() { Ok(()) } else { self.next_table() }
     }
 
     fn prev(&mut self) -> Result<()> {
         self.table.as_mut().expect("a cursor on an entry").prev()?;
         self.prev_table()
+    }
+
+    fn stands(&self) -> bool {
+        self.table.as_ref().is_some_and(TableCursor::stands)
     }
 
     fn entry(&self) -> Option<EntryRef<'_>> {

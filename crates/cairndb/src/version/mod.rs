@@ -36,7 +36,7 @@ pub(crate) const LEVEL_COUNT: usize = 7;
 #[derive(Clone)]
 pub(crate) struct Version {
     /// Level 0: newest first. The others: by key.
-    pub(crate) levels: [Vec<Arc<Table>>; LEVEL_COUNT],
+    pub(crate) levels: [Arc<Vec<Arc<Table>>>; LEVEL_COUNT],
 }
 
 impl Version {
@@ -45,9 +45,10 @@ impl Version {
         tables: impl IntoIterator<Item = (usize, &'a TableMeta)>,
         files: &Arc<TableFiles>,
     ) -> Version {
-        let mut version = Version { levels: [const { Vec::new() }; LEVEL_COUNT] };
+        let mut version = Version { levels: Default::default() };
         for (level, meta) in tables {
-            version.levels[level].push(Arc::new(Table::new(meta.clone(), Arc::clone(files))));
+            Arc::make_mut(&mut version.levels[level])
+                .push(Arc::new(Table::new(meta.clone(), Arc::clone(files))));
         }
         version.sort();
         version
@@ -57,7 +58,7 @@ impl Version {
     pub(crate) fn apply(&self, edit: &Edit, files: &Arc<TableFiles>) -> Version {
         let mut next = self.clone();
         for level in &mut next.levels {
-            level.retain(|table| !edit.removed.contains(&table.meta.number));
+            Arc::make_mut(level).retain(|table| !edit.removed.contains(&table.meta.number));
         }
         for (level, meta) in &edit.added {
             // A table that moves between levels stays the same table: what readers have opened stays open.
@@ -66,16 +67,17 @@ impl Version {
                 .find(|(_, table)| table.meta.number == meta.number)
                 .map(|(_, table)| Arc::clone(table));
             let table = table.unwrap_or_else(|| Arc::new(Table::new(meta.clone(), Arc::clone(files))));
-            next.levels[*level].push(table);
+            Arc::make_mut(&mut next.levels[*level]).push(table);
         }
         next.sort();
         next
     }
 
     fn sort(&mut self) {
-        self.levels[0].sort_by_key(|table| Reverse(table.meta.counts.seq_max));
-        for level in &mut self.levels[1..] {
-            level.sort_by(|a, b| a.meta.start.cmp(&b.meta.start));
+        let (level_0, deeper) = self.levels.split_first_mut().expect("there is a level 0");
+        Arc::make_mut(level_0).sort_by_key(|table| Reverse(table.meta.counts.seq_max));
+        for level in deeper {
+            Arc::make_mut(level).sort_by(|a, b| a.meta.start.cmp(&b.meta.start));
             assert!(level.is_sorted_by(|a, b| a.meta.end <= b.meta.start), "promise 6: a level is one run");
         }
     }
