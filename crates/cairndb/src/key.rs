@@ -16,6 +16,8 @@ use std::ops::{
     Bound, Deref, Range, RangeBounds, RangeFrom, RangeFull, RangeInclusive, RangeTo, RangeToInclusive,
 };
 
+use xxhash_rust::xxh3::xxh3_64;
+
 use crate::error::{Error, Result};
 use crate::sync::Arc;
 
@@ -127,6 +129,11 @@ pub(crate) fn hint_of(key: &[u8], skip: usize) -> u64 {
 /// How many bytes two keys have in common before they differ.
 pub(crate) fn shared_len(a: &[u8], b: &[u8]) -> usize {
     a.iter().zip(b).take_while(|(a, b)| a == b).count()
+}
+
+/// The hash under which filters know a stored key: XXH3-64. FORMAT.md, "Filters".
+pub(crate) fn hash_key(key: &[u8]) -> u64 {
+    xxh3_64(key)
 }
 
 /// The order of two strings, most of which differ in their first byte: then that is all that is looked at.

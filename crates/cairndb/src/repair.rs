@@ -147,6 +147,7 @@ impl Repair {
             from,
             to,
             id: (options.ids)(),
+            memtable: Arc::new(Memtable::new(options.memtable_bytes(), 0)),
             options,
             sources: Arc::new(sources),
             listed,
@@ -154,7 +155,6 @@ impl Repair {
             manifest: None,
             doubted: false,
             losses: Losses::default(),
-            memtable: Arc::new(Memtable::new(0)),
             spilled: Vec::new(),
             last_sstable: 0,
             base_seq: SeqNo::MAX,
@@ -461,7 +461,8 @@ impl Repair {
 
     /// Moves what logs held into tables of the new place, for the time being.
     fn spill(&mut self) -> Result<()> {
-        let memtable = std::mem::replace(&mut self.memtable, Arc::new(Memtable::new(0)));
+        let fresh = Arc::new(Memtable::new(self.options.memtable_bytes(), 0));
+        let memtable = std::mem::replace(&mut self.memtable, fresh);
         let deletes = RangeDeletes::clone(&memtable.range_deletes());
         let tables = self.write(vec![Box::new(MemtableCursor::new(memtable))], deletes)?;
         self.spilled.extend(tables);

@@ -18,7 +18,8 @@ use crate::clock::MonotonicClock;
 use crate::cursor::Cursor;
 use crate::error::{Error, Result};
 use crate::key::{
-    Entry, EntryRef, Kind, SeqNo, StoredRange, Value, compare_from_first, is_same_from_last, successor,
+    Entry, EntryRef, Kind, SeqNo, StoredRange, Value, compare_from_first, hash_key, is_same_from_last,
+    successor,
 };
 use crate::memtable::{Memtable, MemtableCursor};
 use crate::merge::Merge;
@@ -79,12 +80,12 @@ impl View {
     pub(crate) fn get(&self, key: &[u8]) -> Result<Option<Entry>> {
         // The newest range delete over the key in what has been looked through. One is enough to end the search: all
         // that has not been looked through yet is older.
-        let mut deleted_at = None;
+        let (mut deleted_at, hash) = (None, hash_key(key));
         for memtable in self.tables.memtables() {
             deleted_at = memtable.newest_range_delete_over(key, self.seq);
-            if let Some(entry) = memtable.get(key, self.seq) {
-                return Ok(self
-                    .resolve(deleted_at, entry.seq, entry.kind, entry.expires_at_ms, || entry.value.into()));
+            if let Some(entry) = memtable.get(key, hash, self.seq) {
+                let (seq, kind, expires_at_ms) = (entry.seq(), entry.kind(), entry.expires_at_ms());
+                return Ok(self.resolve(deleted_at, seq, kind, expires_at_ms, || entry.value()));
             }
             if deleted_at.is_some() {
                 return Ok(None);
@@ -94,7 +95,7 @@ impl View {
             if let Some(deletes) = table.range_deletes()? {
                 deleted_at = deletes.newest_over(key, self.seq);
             }
-            if let Some(entry) = table.get(key, self.seq)? {
+            if let Some(entry) = table.get(key, hash, self.seq)? {
                 return Ok(
                     self.resolve(deleted_at, entry.seq, entry.kind, entry.expires_at_ms, || entry.value)
                 );

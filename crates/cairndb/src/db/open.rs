@@ -257,6 +257,7 @@ impl Opening {
             torn: survey.torn.clone(),
             ..RecoveryReport::default()
         };
+        let memtable = Arc::new(Memtable::new(options.memtable_bytes(), 0));
         Opening {
             id: (options.ids)(),
             born_under: 0,
@@ -270,7 +271,7 @@ impl Opening {
             chosen,
             state,
             survey,
-            replayed: Replayed { memtable: Arc::new(Memtable::new(0)), flushed: false, table_len: 0 },
+            replayed: Replayed { memtable, flushed: false, table_len: 0 },
             manifest: None,
             wal: None,
             reserve: Reserve::found(&[]),
@@ -309,7 +310,8 @@ impl Opening {
 
     /// Moves what was replayed so far into tables of level 0.
     fn flush_replayed(&mut self) -> Result<()> {
-        let memtable = std::mem::replace(&mut self.replayed.memtable, Arc::new(Memtable::new(0)));
+        let fresh = Arc::new(Memtable::new(self.options.memtable_bytes(), 0));
+        let memtable = std::mem::replace(&mut self.replayed.memtable, fresh);
         self.replayed.flushed = true;
         self.replayed.table_len = 0;
         let version =

@@ -183,10 +183,10 @@ impl Engine {
                 self.make_way().map_err(|error| self.not_written(error))?;
                 self.write_in_turn(&request)
             }
-            Err(error @ Error::DiskFull { .. }) if !self.progress.is_attended() && self.is_spent() => {
-                // Where nobody attends to maintenance, who is refused does what may bring the reserve back.
-                while self.is_spent() && matches!(self.maintain(), Ok(true)) {}
-                if self.is_spent() { Err(error) } else { self.write_in_turn(&request) }
+            Err(error @ Error::DiskFull { .. }) if !self.progress.is_attended() && self.owes_room() => {
+                // Where nobody attends to maintenance, who is refused does what may give room back.
+                while self.owes_room() && matches!(self.maintain(), Ok(true)) {}
+                if self.owes_room() { Err(error) } else { self.write_in_turn(&request) }
             }
             done => done,
         }
@@ -203,6 +203,11 @@ impl Engine {
                 done => return done,
             }
         }
+    }
+
+    /// Whether maintenance can give room back: the log of a frozen memtable, or the reserve.
+    fn owes_room(&self) -> bool {
+        self.is_spent() || self.current.take().frozen.is_some()
     }
 
     /// Whether the reserve is in use.
@@ -519,7 +524,10 @@ impl Engine {
         let checkpoint = Checkpoint { wal: wal.number(), seq: wal.first_seq };
         log.wal = Some(wal);
         log.reserve.needs.frozen_len = std::mem::take(&mut log.reserve.needs.active_len);
-        let fresh = Stage { memtable: Arc::new(Memtable::new(log.next_seq - 1)), checkpoint };
+        let fresh = Stage {
+            memtable: Arc::new(Memtable::new(self.options.memtable_bytes(), log.next_seq - 1)),
+            checkpoint,
+        };
         self.current.change(|tables| {
             let frozen = Some(tables.active.clone());
             Tables { active: fresh, frozen, ..tables.clone() }

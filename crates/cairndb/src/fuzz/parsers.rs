@@ -10,7 +10,7 @@ use crate::cursor::Cursor;
 use crate::db::Db;
 use crate::error::{Error, Result};
 use crate::header::{HEADER_LEN, Header};
-use crate::key::{EntryRef, Kind, SeqNo};
+use crate::key::{EntryRef, Kind, SeqNo, hash_key};
 use crate::manifest;
 use crate::options::Compression;
 use crate::record::Position;
@@ -18,7 +18,7 @@ use crate::roadmap_log::{LOG_DELETE, LogEntry, LogReader, encode_delete, encode_
 use crate::snapshot::Live;
 use crate::sstable::{
     Block, BlockCursor, BlockHandle, Filter, Keep, Packer, Table, TableCursor, TableFiles, TableMeta,
-    TableWriter, decode_bounds, hash_key, problems_of, read_block, seal_block,
+    TableWriter, decode_bounds, problems_of, read_block, seal_block,
 };
 use crate::sync::Arc;
 use crate::version::{Edit, State, Version};
@@ -279,7 +279,7 @@ fn read_table(table: &Arc<Table>, sound: bool) -> Result<Vec<Owned>> {
     }
     let forward = kept.expect("two rounds were made");
     for entry in forward.iter().flatten().take(64) {
-        let found = table.get(&entry.key, entry.seq);
+        let found = table.get(&entry.key, hash_key(&entry.key), entry.seq);
         let offset = table.approximate_offset(&entry.key);
         if sound {
             let found = found?.map(|found| (found.seq, found.value.into_vec()));

@@ -1,32 +1,36 @@
 //! Memtable: the sorted map that takes writes until it is frozen and flushed.
 //!
-//! Entries are put down once and stay where they are; a tree holds their order ([`tree`]). Readers walk it while the
-//! one writer adds to it.
+//! Entries are put down once and stay where they are ([`arena`]); a tree holds their order ([`tree`]), and a filter knows
+//! which keys are not there ([`filter`]). Readers ask and walk them while the one writer adds.
 //!
 //! Range deletes stand beside the tree, as fragments.
 //!
 //! # Where it sits
 //! On `key`, `cursor` and `range_delete`. It knows nothing of logs and files.
 
+mod arena;
+mod filter;
 mod slots;
 mod tree;
 
+use std::ops::Range;
+
+pub(crate) use self::arena::Stored;
+use self::filter::Filter;
 use self::tree::{Leaf, Tree};
 use crate::cursor::Cursor;
 use crate::error::Result;
-use crate::key::{EntryRef, Kind, SeqNo};
+use crate::key::{EntryRef, Kind, SeqNo, hash_key};
 use crate::range_delete::RangeDeletes;
 use crate::sync::{Arc, AtomicBool, AtomicU64, Ordering, RwLock};
 
 /// The number that names nothing: entries and nodes count from 1.
 const NIL: u32 = 0;
 
-/// What an allocation costs beside its bytes, about.
-const ALLOCATION_LEN: u64 = 16;
-
 /// A sorted map of entries. Safe to read from any thread.
 pub(crate) struct Memtable {
     tree: Tree,
+    filter: Filter,
     range_deletes: RwLock<Arc<RangeDeletes>>,
     has_range_deletes: AtomicBool,
     memory_len: AtomicU64,
@@ -34,24 +38,16 @@ pub(crate) struct Memtable {
     visible: AtomicU64,
 }
 
-/// An entry in memory.
-struct Entry {
-    /// Key, then value.
-    data: Box<[u8]>,
-    key_len: u32,
-    kind: Kind,
-    seq: SeqNo,
-    expires_at_ms: u64,
-}
-
 impl Memtable {
-    /// An empty table. Everything up to the write `visible` is in older ones.
-    pub(crate) fn new(visible: SeqNo) -> Memtable {
+    /// An empty table, which is full at `full_len` bytes. Everything up to the write `visible` is in older ones.
+    pub(crate) fn new(full_len: u64, visible: SeqNo) -> Memtable {
+        let filter = Filter::new(full_len);
         Memtable {
             tree: Tree::new(),
             range_deletes: RwLock::default(),
             has_range_deletes: AtomicBool::new(false),
-            memory_len: AtomicU64::new(0),
+            memory_len: AtomicU64::new(filter.memory_len()),
+            filter,
             entries: AtomicU64::new(0),
             visible: AtomicU64::new(visible),
         }
@@ -71,8 +67,9 @@ impl Memtable {
             self.count(added as u64);
             return;
         }
-        let taken = self.tree.insert(Entry::new(entry));
-        self.count(entry.data_len() + ALLOCATION_LEN + taken);
+        self.filter.add(hash_key(entry.key));
+        let taken = self.tree.insert(entry);
+        self.count(taken);
     }
 
     /// The last write that readers may see, as long as this table is the one that takes writes.
@@ -85,12 +82,12 @@ impl Memtable {
         self.visible.store(seq, Ordering::Release);
     }
 
-    /// The newest entry of `key` among those that a reader at `seq` sees; range deletes apart.
-    pub(crate) fn get(&self, key: &[u8], seq: SeqNo) -> Option<EntryRef<'_>> {
-        if self.is_empty() {
+    /// The newest entry of `key` among those that a reader at `seq` sees; range deletes apart. `hash` is the key's.
+    pub(crate) fn get(&self, key: &[u8], hash: u64, seq: SeqNo) -> Option<Stored<'_>> {
+        if !self.filter.may_contain(hash) {
             return None;
         }
-        self.tree.first_from((key, seq)).filter(|entry| entry.key() == key).map(Entry::as_ref)
+        self.tree.first_from((key, seq)).filter(|entry| entry.is_of_key(key))
     }
 
     /// The newest range delete over `key` among those that a reader at `seq` sees.
@@ -130,42 +127,35 @@ impl Memtable {
     }
 }
 
-impl Entry {
-    fn new(entry: EntryRef<'_>) -> Entry {
-        let data = [entry.key, entry.value].concat().into_boxed_slice();
-        let (kind, seq, expires_at_ms) = (entry.kind, entry.seq, entry.expires_at_ms);
-        Entry { data, key_len: entry.key.len() as u32, kind, seq, expires_at_ms }
-    }
-
-    fn key(&self) -> &[u8] {
-        &self.data[..self.key_len as usize]
-    }
-
-    fn order(&self) -> (&[u8], SeqNo) {
-        (self.key(), self.seq)
-    }
-
-    fn as_ref(&self) -> EntryRef<'_> {
-        let (key, value) = self.data.split_at(self.key_len as usize);
-        EntryRef { key, seq: self.seq, kind: self.kind, expires_at_ms: self.expires_at_ms, value }
-    }
-}
-
 /// A position in a memtable, which it keeps alive. It walks over copies of leaves: entries that come while it stands on one
 /// may pass it by, and nobody who stands there may see them.
 pub(crate) struct MemtableCursor {
     memtable: Arc<Memtable>,
     leaf: Leaf,
     at: usize,
+    /// The entry it stands on: its key and its value, where they are, and the rest.
+    data: Vec<u8>,
+    key: Range<usize>,
+    value: Range<usize>,
+    seq: SeqNo,
+    kind: Kind,
+    expires_at_ms: u64,
 }
 
 impl MemtableCursor {
     pub(crate) fn new(memtable: Arc<Memtable>) -> MemtableCursor {
-        MemtableCursor { memtable, leaf: Leaf::empty(), at: 0 }
-    }
-
-    fn stored(&self) -> Option<&Entry> {
-        self.memtable.tree.entry(&self.leaf, self.at)
+        let (leaf, data) = (Leaf::empty(), Vec::new());
+        MemtableCursor {
+            memtable,
+            leaf,
+            at: 0,
+            data,
+            key: 0..0,
+            value: 0..0,
+            seq: 0,
+            kind: Kind::Delete,
+            expires_at_ms: 0,
+        }
     }
 
     /// Stands on the entry before `target`, or on none.
@@ -173,12 +163,18 @@ impl MemtableCursor {
         let before = self.memtable.tree.read_leaf_at((key, seq), &mut self.leaf);
         match before.checked_sub(1) {
             Some(at) => self.at = at,
-            None => self.leave(),
+            None => (self.leaf, self.at) = (Leaf::empty(), 0),
         }
+        self.take();
     }
 
-    fn leave(&mut self) {
-        (self.leaf, self.at) = (Leaf::empty(), 0);
+    /// Copies the entry it has come to stand on.
+    fn take(&mut self) {
+        if let Some(stored) = self.memtable.tree.entry(&self.leaf, self.at) {
+            (self.key, self.value) = stored.copy_data(&mut self.data);
+            (self.seq, self.kind) = (stored.seq(), stored.kind());
+            self.expires_at_ms = stored.expires_at_ms();
+        }
     }
 
     /// From a leaf's end, on to the next leaf.
@@ -186,6 +182,7 @@ impl MemtableCursor {
         if self.at == self.leaf.count() && self.memtable.tree.read_next_leaf(&mut self.leaf) {
             self.at = 0;
         }
+        self.take();
     }
 }
 
@@ -211,16 +208,25 @@ impl Cursor for MemtableCursor {
     fn prev(&mut self) -> Result<()> {
         if self.at > 0 {
             self.at -= 1;
+            self.take();
             return Ok(());
         }
-        let memtable = Arc::clone(&self.memtable);
-        let (key, seq) = memtable.tree.entry(&self.leaf, 0).map(Entry::order).expect("a cursor on an entry");
-        self.seek_just_before(key, seq);
+        assert!(self.stands(), "a cursor that stands on no entry has none before it");
+        let key = self.data[self.key.clone()].to_vec();
+        self.seek_just_before(&key, self.seq);
         Ok(())
     }
 
+    fn stands(&self) -> bool {
+        self.at < self.leaf.count()
+    }
+
     fn entry(&self) -> Option<EntryRef<'_>> {
-        self.stored().map(Entry::as_ref)
+        if !self.stands() {
+            return None;
+        }
+        let (key, value) = (&self.data[self.key.clone()], &self.data[self.value.clone()]);
+        Some(EntryRef { key, seq: self.seq, kind: self.kind, expires_at_ms: self.expires_at_ms, value })
     }
 }
 
@@ -238,7 +244,7 @@ mod tests {
 
     #[test]
     fn it_holds_what_a_sorted_map_holds() {
-        let (memtable, mut model) = (Arc::new(Memtable::new(0)), BTreeMap::new());
+        let (memtable, mut model) = (Arc::new(Memtable::new(1 << 20, 0)), BTreeMap::new());
         let mut dice = 1_u64;
         let count = if cfg!(miri) { 60 } else { 3000 };
         for seq in 1..=count {
@@ -264,18 +270,21 @@ mod tests {
 
     #[test]
     fn a_reader_sees_its_past() {
-        let memtable = Memtable::new(0);
+        let memtable = Memtable::new(1 << 20, 0);
         memtable.insert(put(b"k", 5, b"five"), 5);
         memtable.insert(put(b"k", 9, b"nine"), 9);
-        assert_eq!(memtable.get(b"k", 4), None);
-        assert_eq!(memtable.get(b"k", 8), Some(put(b"k", 5, b"five")));
-        assert_eq!(memtable.get(b"k", 9), Some(put(b"k", 9, b"nine")));
-        assert_eq!(memtable.get(b"j", 9), None);
+        let get = |key, seq| {
+            memtable.get(key, hash_key(key), seq).map(|entry| (entry.seq(), entry.value().to_vec()))
+        };
+        assert_eq!(get(b"k", 4), None);
+        assert_eq!(get(b"k", 8), Some((5, b"five".to_vec())));
+        assert_eq!(get(b"k", 9), Some((9, b"nine".to_vec())));
+        assert_eq!(get(b"j", 9), None);
     }
 
     #[test]
     fn readers_walk_while_it_grows() {
-        let memtable = Arc::new(Memtable::new(0));
+        let memtable = Arc::new(Memtable::new(1 << 20, 0));
         let count = if cfg!(miri) { 50_u64 } else { 20_000 };
         std::thread::scope(|scope| {
             scope.spawn(|| {
@@ -305,7 +314,7 @@ mod tests {
     /// and 20,000 of them took more memory than there was, again at each open.
     #[test]
     fn nested_range_deletes_of_one_batch_took_memory_by_their_square() {
-        let memtable = Memtable::new(0);
+        let memtable = Memtable::new(1 << 20, 0);
         let delete = |key: &[u8], seq| {
             let (kind, value) = (Kind::RangeDelete, &b"z"[..]);
             memtable.insert(EntryRef { key, seq, kind, expires_at_ms: 0, value }, 10);

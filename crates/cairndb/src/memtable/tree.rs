@@ -16,7 +16,8 @@
 //! ```
 //!
 //! # Invariants
-//! - I1. One thread at a time inserts. Every number that a node holds, or has held, names an entry or node that stands.
+//! - I1. One thread at a time inserts. Every number that a node holds, or has held, names an entry or node that stands. What
+//!   a reader sees of an entry is worth nothing either until it has made sure of the node that named it.
 //! - I2. The entries of a node, and of the leaves from left to right, are sorted by [`compare`]. The first entry of a child is
 //!   the one that its parent holds for it, for ever, except below the leftmost.
 //! - I3. All keys that belong into a node share its first `skip` bytes: both its bounds do.
@@ -29,9 +30,10 @@
 
 use std::cmp::Ordering as Order;
 
+use super::NIL;
+use super::arena::{Arena, End, Stored};
 use super::slots::Slots;
-use super::{Entry, NIL};
-use crate::key::{SeqNo, compare, hint_of, partition, shared_len};
+use crate::key::{EntryRef, SeqNo, hint_of, partition};
 use crate::sync::{AtomicU32, AtomicU64, Mutex, Ordering, fence};
 
 /// How many numbers a node holds at most. Few where schedules are drawn or interpreted, so that nodes split.
@@ -45,7 +47,7 @@ type Target<'a> = (&'a [u8], SeqNo);
 
 /// Entries in order. Safe to read from any thread.
 pub(super) struct Tree {
-    entries: Slots<Entry>,
+    entries: Arena,
     nodes: Slots<Node>,
     root: AtomicU32,
     /// What only the inserting thread uses (I1).
@@ -53,7 +55,7 @@ pub(super) struct Tree {
 }
 
 struct Tail {
-    entry_count: u32,
+    end: End,
     node_count: u32,
     last_leaf: u32,
     /// The last entry in order: what lies beyond it goes to the last leaf without a search.
@@ -89,12 +91,12 @@ impl Tree {
     pub(super) fn new() -> Tree {
         let nodes = Slots::new();
         nodes.set(1, Node::new(false));
-        let tail = Tail { entry_count: 0, node_count: 1, last_leaf: 1, last_entry: NIL };
-        Tree { entries: Slots::new(), nodes, root: AtomicU32::new(1), tail: Mutex::new(tail) }
+        let tail = Tail { end: End::default(), node_count: 1, last_leaf: 1, last_entry: NIL };
+        Tree { entries: Arena::new(), nodes, root: AtomicU32::new(1), tail: Mutex::new(tail) }
     }
 
     /// The first entry at or behind `target`.
-    pub(super) fn first_from(&self, target: Target<'_>) -> Option<&Entry> {
+    pub(super) fn first_from(&self, target: Target<'_>) -> Option<Stored<'_>> {
         let index = self.look(target, |leaf| {
             let at = self.position(leaf, 0, target)?;
             if at < leaf.count() {
@@ -129,7 +131,7 @@ impl Tree {
         }
     }
 
-    pub(super) fn entry(&self, leaf: &Leaf, at: usize) -> Option<&Entry> {
+    pub(super) fn entry(&self, leaf: &Leaf, at: usize) -> Option<Stored<'_>> {
         (at < leaf.count).then(|| self.stored(leaf.entries[at]))
     }
 
@@ -185,13 +187,13 @@ impl Tree {
         while low < high {
             let middle = low + (high - low) / 2;
             let entry = self.entries.get(node.entries[middle].load(Ordering::Relaxed))?;
-            if compare(entry.order(), target) == Order::Less { low = middle + 1 } else { high = middle }
+            if entry.compare(target) == Order::Less { low = middle + 1 } else { high = middle }
         }
         Some(low)
     }
 
-    fn stored(&self, index: u32) -> &Entry {
-        self.entries.get(index).expect("I1: what a node holds stands")
+    fn stored(&self, number: u32) -> Stored<'_> {
+        self.entries.get(number).expect("I1: what a node holds stands")
     }
 
     fn node(&self, index: u32) -> &Node {
@@ -204,26 +206,24 @@ impl Tree {
     /// Adds an entry; returns how much memory that took.
     ///
     /// Requires: its (key, seq) is not in the tree yet.
-    pub(super) fn insert(&self, entry: Entry) -> u64 {
+    pub(super) fn insert(&self, entry: EntryRef<'_>) -> u64 {
         let mut tail = self.tail.lock();
-        tail.entry_count += 1;
-        let index = tail.entry_count;
-        let mut taken = self.entries.set(index, entry);
-        let target = self.stored(index).order();
+        let (number, mut taken) = self.entries.put(&mut tail.end, entry);
+        let target = (entry.key, entry.seq);
         let is_last =
-            self.entries.get(tail.last_entry).is_none_or(|last| compare(last.order(), target) == Order::Less);
+            self.entries.get(tail.last_entry).is_none_or(|last| last.compare(target) == Order::Less);
         let leaf = if is_last && !self.node(tail.last_leaf).is_full() {
             tail.last_leaf
         } else {
             self.make_way(&mut tail, &mut taken, target, is_last)
         };
         if is_last {
-            tail.last_entry = index;
+            tail.last_entry = number;
         }
         let leaf = self.node(leaf);
         let at = if is_last { leaf.count() } else { self.position_now(leaf, 0, target) };
         leaf.begin_change();
-        leaf.insert(at, hint_of(target.0, leaf.skip()), index, None);
+        leaf.insert(at, hint_of(target.0, leaf.skip()), number, None);
         leaf.end_change();
         taken
     }
@@ -284,7 +284,7 @@ impl Tree {
             child.next.store(right_index, Ordering::Relaxed);
         }
         self.narrow(child);
-        parent.insert(at + 1, hint_of(self.stored(first).key(), parent.skip()), first, Some(right_index));
+        parent.insert(at + 1, self.stored(first).hint(parent.skip()), first, Some(right_index));
         child.end_change();
         parent.end_change();
     }
@@ -293,7 +293,7 @@ impl Tree {
     fn narrow(&self, node: &Node) {
         let bound = |bound: &AtomicU32| self.entries.get(bound.load(Ordering::Relaxed));
         let (Some(low), Some(high)) = (bound(&node.low), bound(&node.high)) else { return };
-        let shared = shared_len(low.key(), high.key());
+        let shared = low.shared_len(high);
         if shared < node.skip() + SKIP_GAIN_MIN {
             return;
         }
@@ -301,7 +301,7 @@ impl Tree {
         let first = usize::from(node.children.is_some());
         for at in first..node.count() {
             let entry = self.stored(node.entries[at].load(Ordering::Relaxed));
-            node.hints[at].store(hint_of(entry.key(), shared), Ordering::Relaxed);
+            node.hints[at].store(entry.hint(shared), Ordering::Relaxed);
         }
     }
 

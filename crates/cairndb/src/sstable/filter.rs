@@ -14,8 +14,6 @@
 //! Putze, Sanders, Singler, "Cache-, Hash- and Space-Efficient Bloom Filters" (2007): a blocked filter lets a few more
 //! keys through than a plain one of the same size, and asks for one cache miss instead of six.
 
-use xxhash_rust::xxh3::xxh3_64;
-
 /// Bits per key.
 const BITS_PER_KEY: usize = 10;
 
@@ -27,11 +25,6 @@ pub(crate) const FILTER_LINE_LEN: usize = 64;
 
 /// What a probe's state is multiplied by to come to the next: 2^32 divided by the golden ratio. FORMAT.md, "Constants".
 pub(crate) const FILTER_STEP: u32 = 0x9E37_79B9;
-
-/// The hash under which a stored key is added and asked for.
-pub(crate) fn hash_key(key: &[u8]) -> u64 {
-    xxh3_64(key)
-}
 
 /// A filter over the keys of one table.
 pub(crate) struct Filter {
@@ -86,6 +79,7 @@ fn probes(hash: u64, count: u8) -> impl Iterator<Item = usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::key::hash_key;
 
     #[test]
     fn all_keys_are_found_and_few_others() {

@@ -35,7 +35,7 @@ pub(crate) use block::{BLOCK_TRAILER_LEN, Block, BlockCursor, BlockHandle, read_
 #[cfg(feature = "fuzz")]
 pub(crate) use block::{BlockBuilder, PACKING_LZ4, Packer, seal_block};
 #[cfg(feature = "fuzz")]
-pub(crate) use filter::{Filter, hash_key};
+pub(crate) use filter::Filter;
 pub(crate) use footer::{FOOTER_LEN, Footer};
 pub(crate) use reader::{Keep, Table, TableCursor, TableFiles, decode_bounds};
 pub use salvage::{EntryPlace, Loss};

@@ -10,7 +10,7 @@ use cairndb_storage::{File, FileKind, FileName, Storage};
 
 use super::TableMeta;
 use super::block::{Block, BlockCursor, BlockEntry, BlockHandle, Buffers, read_block_with};
-use super::filter::{Filter, hash_key};
+use super::filter::Filter;
 use super::footer::{FOOTER_LEN, Footer};
 use super::index::Index;
 use crate::cache::Cache;
@@ -196,9 +196,9 @@ impl Table {
         FileName { kind: FileKind::SsTable, number: self.meta.number }
     }
 
-    /// The newest entry of `key` among those that a reader at `seq` sees; range deletes apart.
-    pub(crate) fn get(&self, key: &[u8], seq: SeqNo) -> Result<Option<BlockEntry>> {
-        if self.meta.counts.entries == 0 || !self.may_contain(hash_key(key))? {
+    /// The newest entry of `key` among those that a reader at `seq` sees; range deletes apart. `hash` is the key's.
+    pub(crate) fn get(&self, key: &[u8], hash: u64, seq: SeqNo) -> Result<Option<BlockEntry>> {
+        if self.meta.counts.entries == 0 || !self.may_contain(hash)? {
             return Ok(None);
         }
         let handle = {

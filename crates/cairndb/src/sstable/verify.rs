@@ -4,13 +4,12 @@ use xxhash_rust::xxh3::Xxh3;
 
 use super::TableCounts;
 use super::block::{Block, BlockCursor, BlockHandle, read_block};
-use super::filter::hash_key;
 use super::footer::FOOTER_LEN;
 use super::reader::{Keep, Table, decode_bounds};
 use crate::cursor::Cursor;
 use crate::error::{Error, Result};
 use crate::files::{len_of, read_at};
-use crate::key::{EntryRef, SeqNo, compare};
+use crate::key::{EntryRef, SeqNo, compare, hash_key};
 
 /// How much of the file is read at once for its hash, in bytes.
 const READ_LEN: usize = 1 << 20;

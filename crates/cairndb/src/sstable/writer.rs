@@ -7,13 +7,13 @@ use cairndb_storage::{File, FileKind, FileName};
 use xxhash_rust::xxh3::Xxh3;
 
 use super::block::{BlockBuilder, BlockHandle, Packer, RESTART_INTERVAL, encode_bounds, seal_block};
-use super::filter::{Filter, hash_key};
+use super::filter::Filter;
 use super::footer::Footer;
 use super::{TableCounts, TableMeta};
 use crate::error::{Error, Result};
 use crate::files::sync_file;
 use crate::header::{FEATURE_LZ4, Header};
-use crate::key::{EntryRef, Kind, SeqNo, successor};
+use crate::key::{EntryRef, Kind, SeqNo, hash_key, successor};
 use crate::options::Compression;
 use crate::range_delete::RangeDeletes;
 use crate::sync::Arc;
