@@ -19,15 +19,14 @@ use std::ops::Range;
 use cairndb_storage::{File, FileName, Site};
 use lz4_flex::block::{CompressTable, compress_into_with_table, decompress_into, get_maximum_output_size};
 
+use super::hints::{HintMaker, Hinted, Hints};
 use crate::coding::{Decoder, Place, put_slice, put_varint, varint_len};
 use crate::cursor::Cursor;
 use crate::error::{Error, Result};
 use crate::files::read_at;
-use crate::key::{
-    EntryRef, KEY_LEN_MAX, Kind, SeqNo, Value, compare, compare_from_first, hint_of, shared_len,
-};
+use crate::key::{EntryRef, KEY_LEN_MAX, Kind, SeqNo, Value, compare, compare_from_first, shared_len};
 use crate::options::Compression;
-use crate::sync::{Arc, OnceLock};
+use crate::sync::Arc;
 
 /// What follows a block in the file: packing, unpacked length, crc. FORMAT.md, "Constants".
 pub(crate) const BLOCK_TRAILER_LEN: usize = 9;
@@ -44,12 +43,6 @@ const BLOCK_LEN_MAX: usize = (1 << 30) + (1 << 20);
 
 /// Entries from one restart point to the next in a data block: a middle way between short blocks and short walks.
 pub(super) const RESTART_INTERVAL: usize = 16;
-
-/// How many bytes of a key a hint holds.
-const HINT_LEN: usize = size_of::<u64>();
-
-/// Keys of a block that share more than this have no hints, in bytes.
-const HINT_PREFIX_LEN: usize = 32;
 
 /// No lz4 block unpacks to more than this many times its length.
 const LZ4_RATIO_MAX: usize = 255;
@@ -264,11 +257,19 @@ fn with_len(buffer: &mut Vec<u8>, len: usize) -> &mut Vec<u8> {
     buffer
 }
 
+/// Whether a block has hints. They are made when it is asked for again.
+enum HintState {
+    Unmade,
+    /// Its keys are not fit for them.
+    None,
+    Made(Hints),
+}
+
 /// A block in memory, checked and unpacked.
 pub(crate) struct Block {
+    /// The block, and what it may have of hints.
     bytes: Vec<u8>,
-    /// Made when the block is first asked for again.
-    hints: OnceLock<Option<Hints>>,
+    hints: HintState,
     restarts_at: usize,
     restart_count: usize,
     base_seq: SeqNo,
@@ -297,13 +298,12 @@ impl Block {
         let Some((restarts_at, restart_count)) = restarts() else {
             return Err(Error::corrupt(name, offset, "the block's restart points do not fit it"));
         };
-        Ok(Block { bytes, hints: OnceLock::new(), restarts_at, restart_count, base_seq, name, offset })
+        Ok(Block { bytes, hints: HintState::Unmade, restarts_at, restart_count, base_seq, name, offset })
     }
 
-    /// How many bytes of memory it takes, or will take.
+    /// How many bytes of memory it takes.
     pub(crate) fn memory_len(&self) -> u64 {
-        let hints_len = self.restart_count * RESTART_INTERVAL * (size_of::<u64>() + size_of::<u32>());
-        (self.bytes.capacity() + size_of::<Block>() + hints_len + 64) as u64
+        (self.bytes.capacity() + size_of::<Block>() + 64) as u64
     }
 
     /// Its memory, for another one.
@@ -319,20 +319,20 @@ impl Block {
         self.name
     }
 
-    /// The first entry at or behind (`key`, `seq`), if it is one of `key`. `again`: the block was asked before, and may be
-    /// once more, so that hints are worth making.
-    pub(super) fn get(self: &Arc<Block>, key: &[u8], seq: SeqNo, again: bool) -> Result<Option<BlockEntry>> {
-        let hints = if again { self.hints.get_or_init(|| self.make_hints()).as_ref() } else { None };
-        let head = match hints.map(|hints| hints.find(key)) {
-            Some(Hinted::Nowhere) => return Ok(None),
-            Some(Hinted::At(at)) => {
+    /// The first entry at or behind (`key`, `seq`), if it is one of `key`.
+    pub(super) fn get(self: &Arc<Block>, key: &[u8], seq: SeqNo) -> Result<Option<BlockEntry>> {
+        let hinted = match self.hints {
+            HintState::Made(hints) => hints.find(&self.bytes, key),
+            HintState::Unmade | HintState::None => Hinted::Unsure,
+        };
+        let head = match hinted {
+            Hinted::Nowhere => return Ok(None),
+            Hinted::At(at) => {
                 let head = self.head_at(at).ok_or_else(|| self.malformed())?;
                 let is_of_key = key.get(head.shared..) == Some(&self.bytes[head.rest.clone()]);
                 Some(head).filter(|head| is_of_key && head.seq <= seq)
             }
-            Some(Hinted::Unsure) | None => {
-                self.find(key, seq)?.filter(|found| found.is_of_key).map(|found| found.head)
-            }
+            Hinted::Unsure => self.find(key, seq)?.filter(|found| found.is_of_key).map(|found| found.head),
         };
         Ok(head.map(|head| BlockEntry {
             seq: head.seq,
@@ -342,43 +342,35 @@ impl Block {
         }))
     }
 
-    /// `None` for a block that has none: keys share too much, or not only what comes before the hints.
-    fn make_hints(&self) -> Option<Hints> {
-        let (mut first, mut last) = (Vec::new(), Vec::new());
-        let mut at = 0;
-        // Twice: what all keys share is known when the last one is.
+    /// Whether nobody has tried to give it hints.
+    pub(super) fn has_hints_to_make(&self) -> bool {
+        matches!(self.hints, HintState::Unmade)
+    }
+
+    /// The same block with hints, if it can have some.
+    pub(super) fn with_hints(&self) -> Block {
+        let mut maker = HintMaker::default();
+        let fits = self.each_key(|key, _, _| maker.see(key)).is_some()
+            && self.each_key(|key, at, shared| maker.add(key, at, shared)).is_some();
+        let hints_len = if fits { maker.hints_len() } else { 0 };
+        let mut bytes = Vec::with_capacity(self.bytes.len() + hints_len);
+        bytes.extend_from_slice(&self.bytes);
+        let hints = if fits { HintState::Made(maker.append_to(&mut bytes)) } else { HintState::None };
+        let (restarts_at, restart_count, base_seq) = (self.restarts_at, self.restart_count, self.base_seq);
+        Block { bytes, hints, restarts_at, restart_count, base_seq, name: self.name, offset: self.offset }
+    }
+
+    /// Calls `see` with each key, where its entry is, and how much it shares with the one before, until that says `None`.
+    fn each_key(&self, mut see: impl FnMut(&[u8], usize, usize) -> Option<()>) -> Option<()> {
+        let (mut at, mut key) = (0, Vec::new());
         while at < self.restarts_at {
             let head = self.head_at(at)?;
-            last.truncate(head.shared);
-            last.extend_from_slice(&self.bytes[head.rest.clone()]);
-            if at == 0 {
-                first.clone_from(&last);
-            }
+            key.truncate(head.shared);
+            key.extend_from_slice(&self.bytes[head.rest.clone()]);
+            see(&key, at, head.shared)?;
             at = head.next_at;
         }
-        let skip = shared_len(&first, &last);
-        let mut shared = [0; HINT_PREFIX_LEN];
-        shared.get_mut(..skip)?.copy_from_slice(&first[..skip]);
-        let count_max = self.restart_count * RESTART_INTERVAL;
-        let (mut keys, mut offsets) = (Vec::with_capacity(count_max), Vec::with_capacity(count_max));
-        (at, last) = (0, Vec::new());
-        while at < self.restarts_at {
-            let head = self.head_at(at)?;
-            last.truncate(head.shared);
-            last.extend_from_slice(&self.bytes[head.rest.clone()]);
-            let hint = hint_of(&last, skip);
-            let fits = head.shared <= skip + HINT_LEN
-                && last.get(..skip) == Some(&first[..skip])
-                && keys.last().is_none_or(|before| *before <= hint)
-                && keys.len() < count_max;
-            if !fits {
-                return None;
-            }
-            keys.push(hint);
-            offsets.push(at as u32);
-            at = head.next_at;
-        }
-        Some(Hints { shared, skip, keys, offsets })
+        Some(())
     }
 
     /// The first entry at or behind (`key`, `seq`). No key is put together on the way: what an entry shares with the one
@@ -456,43 +448,6 @@ impl Block {
 impl AsRef<[u8]> for Block {
     fn as_ref(&self) -> &[u8] {
         &self.bytes
-    }
-}
-
-/// The keys of a block laid out for searching: eight bytes of each behind those that all of them share. Entries of a block
-/// stand a hundred bytes apart, so that walking over them costs a line of memory each; this costs two or three in all.
-struct Hints {
-    shared: [u8; HINT_PREFIX_LEN],
-    skip: usize,
-    keys: Vec<u64>,
-    offsets: Vec<u32>,
-}
-
-/// What hints know of a key.
-enum Hinted {
-    /// It is not in the block.
-    Nowhere,
-    /// If it is there, then at this offset, and the hint stands for all of it that its entry does not hold itself.
-    At(usize),
-    /// Several entries are alike.
-    Unsure,
-}
-
-impl Hints {
-    fn find(&self, key: &[u8]) -> Hinted {
-        if key.get(..self.skip) != Some(&self.shared[..self.skip]) {
-            return Hinted::Nowhere;
-        }
-        let hint = hint_of(key, self.skip);
-        let at = self.keys.partition_point(|before| *before < hint);
-        if self.keys.get(at) != Some(&hint) {
-            return Hinted::Nowhere;
-        }
-        if self.keys.get(at + 1) == Some(&hint) {
-            Hinted::Unsure
-        } else {
-            Hinted::At(self.offsets[at] as usize)
-        }
     }
 }
 

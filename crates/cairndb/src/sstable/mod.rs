@@ -25,6 +25,7 @@
 mod block;
 mod filter;
 mod footer;
+mod hints;
 mod index;
 mod writer;
 mod reader;

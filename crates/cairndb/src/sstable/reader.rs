@@ -206,10 +206,15 @@ impl Table {
             index.handle(index.find(key, seq))
         };
         let Some(handle) = handle else { return Ok(None) };
-        if let Some(Cached::Block(block)) = self.cached(handle) {
-            return block.get(key, seq, true);
+        match self.cached(handle) {
+            Some(Cached::Block(block)) if block.has_hints_to_make() => {
+                let block = Arc::new(block.with_hints());
+                self.keep(Keep::Always, handle, Cached::Block(Arc::clone(&block)), block.memory_len());
+                block.get(key, seq)
+            }
+            Some(Cached::Block(block)) => block.get(key, seq),
+            _ => self.read_data_block(handle, Keep::Always)?.get(key, seq),
         }
-        self.read_data_block(handle, Keep::Always)?.get(key, seq, false)
     }
 
     /// The table's range deletes, if it has any.

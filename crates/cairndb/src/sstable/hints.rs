@@ -1,0 +1,101 @@
+//! Hints: the keys of a block laid out for searching, behind the block in its memory.
+//!
+//! Entries of a block stand a hundred bytes apart, so that walking over them costs a line of memory each. A hint is eight
+//! bytes of a key, those behind what all keys of the block share: hints lie side by side, and a search among them costs
+//! two or three lines in all.
+//!
+//! ```text
+//! | what all keys share | hint u64 | hint u64 | ... | offset u16 | offset u16 | ... |
+//! ```
+//!
+//! # Why this way
+//! In the same piece of memory as the block: a page of memory that was not looked at lately costs more than a line, and
+//! more still in a virtual machine.
+
+use crate::key::{hint_of, shared_len};
+
+/// How many bytes of a key a hint holds.
+const HINT_LEN: usize = size_of::<u64>();
+
+/// How many bytes an offset takes: longer blocks hold few entries, and need no hints.
+const OFFSET_LEN: usize = size_of::<u16>();
+
+/// Where a block's hints stand in its memory.
+#[derive(Clone, Copy)]
+pub(super) struct Hints {
+    at: usize,
+    skip: usize,
+    count: usize,
+}
+
+/// What hints know of a key.
+pub(super) enum Hinted {
+    /// It is not in the block.
+    Nowhere,
+    /// If it is there, then at this offset, and the hint stands for all of it that its entry does not hold itself.
+    At(usize),
+    /// Several entries are alike.
+    Unsure,
+}
+
+impl Hints {
+    pub(super) fn find(self, bytes: &[u8], key: &[u8]) -> Hinted {
+        let (shared, rest) = bytes[self.at..].split_at(self.skip);
+        if key.get(..self.skip) != Some(shared) {
+            return Hinted::Nowhere;
+        }
+        let (hints, offsets) = rest.split_at(HINT_LEN * self.count);
+        let (hints, offsets) = (hints.as_chunks().0, offsets.as_chunks().0);
+        let hint = hint_of(key, self.skip);
+        let hint_at = |at: usize| hints.get(at).map(|hint| u64::from_le_bytes(*hint));
+        let at = hints.partition_point(|before| u64::from_le_bytes(*before) < hint);
+        match (hint_at(at) == Some(hint), hint_at(at + 1) == Some(hint)) {
+            (false, _) => Hinted::Nowhere,
+            (true, true) => Hinted::Unsure,
+            (true, false) => Hinted::At(u16::from_le_bytes(offsets[at]).into()),
+        }
+    }
+}
+
+/// Makes hints: it sees all keys once, to learn what they share, and then again.
+#[derive(Default)]
+pub(super) struct HintMaker {
+    first: Vec<u8>,
+    skip: usize,
+    hints: Vec<u64>,
+    offsets: Vec<u16>,
+}
+
+impl HintMaker {
+    /// The first time round. `None` of both: the block can have no hints.
+    pub(super) fn see(&mut self, key: &[u8]) -> Option<()> {
+        if self.first.is_empty() {
+            self.first = key.to_vec();
+            self.skip = key.len();
+        }
+        self.skip = self.skip.min(shared_len(&self.first, key));
+        Some(())
+    }
+
+    /// The second time: the entry of `key` is at `offset`, and does not hold its first `shared` bytes.
+    pub(super) fn add(&mut self, key: &[u8], offset: usize, shared: usize) -> Option<()> {
+        let hint = hint_of(key, self.skip);
+        let is_sorted = self.hints.last().is_none_or(|before| *before <= hint);
+        let is_known = shared <= self.skip + HINT_LEN;
+        self.offsets.push(u16::try_from(offset).ok().filter(|_| is_sorted && is_known)?);
+        self.hints.push(hint);
+        Some(())
+    }
+
+    pub(super) fn hints_len(&self) -> usize {
+        self.skip + (HINT_LEN + OFFSET_LEN) * self.hints.len()
+    }
+
+    pub(super) fn append_to(self, bytes: &mut Vec<u8>) -> Hints {
+        let hints = Hints { at: bytes.len(), skip: self.skip, count: self.hints.len() };
+        bytes.extend_from_slice(&self.first[..self.skip]);
+        self.hints.iter().for_each(|hint| bytes.extend_from_slice(&hint.to_le_bytes()));
+        self.offsets.iter().for_each(|offset| bytes.extend_from_slice(&offset.to_le_bytes()));
+        hints
+    }
+}
