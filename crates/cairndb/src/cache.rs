@@ -290,6 +290,31 @@ mod tests {
         }
     }
 
+    /// A pass over more than fits, again and again: the least recently used would always be gone when its turn comes.
+    #[test]
+    fn a_pass_over_more_than_fits_finds_some_of_it_the_next_time() {
+        let cache = Cache::with_shards(100, 1);
+        let pass = || {
+            let mut found = 0;
+            for offset in 0..20 {
+                match cache.get((1, offset)) {
+                    Some(_) => found += 1,
+                    None => cache.insert_seldom((1, offset), offset, 10, drop),
+                }
+            }
+            found
+        };
+        pass();
+        assert!(pass() >= 9, "the first to come had room");
+        let found: Vec<usize> = (0..50).map(|_| pass()).collect();
+        assert!(found.iter().all(|found| *found >= 6), "{found:?}");
+        // Whoever means it gets in all the same.
+        cache.insert((2, 0), 0, 10, drop);
+        assert!(cache.get((2, 0)).is_some());
+        assert!((0..50).map(|_| cache.insert_seldom((3, 0), 0, 10, drop)).count() == 50);
+        assert!(cache.get((3, 0)).is_some(), "asked for often enough");
+    }
+
     #[test]
     fn what_is_asked_for_outlives_what_is_not() {
         let cache = Cache::with_shards(100, 1);
