@@ -56,9 +56,14 @@ pub(super) struct End {
     used: usize,
 }
 
-/// An entry in an arena, from its first word to the end of its chunk.
+/// An entry in an arena.
 #[derive(Clone, Copy)]
-pub(crate) struct Stored<'a>(&'a [AtomicU64]);
+pub(crate) struct Stored<'a> {
+    /// From its first word to the end of its chunk.
+    words: &'a [AtomicU64],
+    /// Its second word: how long it is, and its kind.
+    lens: u64,
+}
 
 impl Arena {
     pub(super) fn new() -> Arena {
@@ -115,7 +120,8 @@ impl Arena {
             return None;
         }
         let (chunk, at) = (number >> OFFSET_BITS, number & ((1 << OFFSET_BITS) - 1));
-        self.chunks.get(chunk)?.get(at as usize..).map(Stored)
+        let words = self.chunks.get(chunk)?.get(at as usize..)?;
+        Some(Stored { words, lens: words.get(1)?.load(Ordering::Relaxed) })
     }
 }
 
@@ -131,7 +137,7 @@ fn store(words: &[AtomicU64], bytes: &[u8]) {
 
 impl Stored<'_> {
     fn word(self, at: usize) -> u64 {
-        self.0.get(at).map_or(0, |word| word.load(Ordering::Relaxed))
+        self.words.get(at).map_or(0, |word| word.load(Ordering::Relaxed))
     }
 
     pub(crate) fn seq(self) -> SeqNo {
@@ -140,7 +146,7 @@ impl Stored<'_> {
 
     pub(crate) fn kind(self) -> Kind {
         // What makes no sense is not believed (I1).
-        Kind::from_byte((self.word(1) >> 56) as u8).unwrap_or(Kind::Delete)
+        Kind::from_byte((self.lens >> 56) as u8).unwrap_or(Kind::Delete)
     }
 
     pub(crate) fn expires_at_ms(self) -> u64 {
@@ -148,11 +154,11 @@ impl Stored<'_> {
     }
 
     fn key_len(self) -> usize {
-        (self.word(1) >> 32 & 0xFF_FFFF) as usize
+        (self.lens >> 32 & 0xFF_FFFF) as usize
     }
 
     fn value_len(self) -> usize {
-        self.word(1) as u32 as usize
+        self.lens as u32 as usize
     }
 
     fn key_at(self) -> usize {
@@ -181,14 +187,15 @@ impl Stored<'_> {
     }
 
     fn compare_key(self, key: &[u8]) -> Order {
-        let len = self.key_len();
-        for at in 0..len.max(key.len()).div_ceil(8) {
-            let order = self.key_word(at).cmp(&hint_of(key, 8 * at));
+        let (len, key_at) = (self.key_len(), self.key_at());
+        let words = self.words.get(key_at..key_at + len.div_ceil(8)).unwrap_or_default();
+        for (at, word) in words.iter().enumerate() {
+            let order = word.load(Ordering::Relaxed).cmp(&hint_of(key, 8 * at));
             if order.is_ne() {
                 return order;
             }
         }
-        // Bytes of zero, which look like none.
+        // What is left are bytes that the other key has more, or zeros that look like none.
         len.cmp(&key.len())
     }
 
@@ -217,7 +224,7 @@ impl Stored<'_> {
     }
 
     fn copy(self, at: usize, len: usize, into: &mut Vec<u8>) {
-        let words = self.0.get(at..at + len).unwrap_or_default();
+        let words = self.words.get(at..at + len).unwrap_or_default();
         if into.len() < 8 * len {
             into.resize(8 * len, 0);
         }

@@ -8,9 +8,9 @@
 //! # Where it sits
 //! On `key`, `cursor` and `range_delete`. It knows nothing of logs and files.
 
+mod slots;
 mod arena;
 mod filter;
-mod slots;
 mod tree;
 
 use std::ops::Range;

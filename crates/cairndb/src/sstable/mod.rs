@@ -22,10 +22,10 @@
 //! A bad block is `Corrupt` with the file and the block's offset, when it is read. The manifest holds each table's
 //! length and hash, so that a whole table in another one's stead is found out too.
 
+mod hints;
 mod block;
 mod filter;
 mod footer;
-mod hints;
 mod index;
 mod writer;
 mod reader;
