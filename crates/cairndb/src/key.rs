@@ -131,7 +131,7 @@ pub(crate) fn shared_len(a: &[u8], b: &[u8]) -> usize {
     a.iter().zip(b).take_while(|(a, b)| a == b).count()
 }
 
-/// The hash under which filters know a stored key: XXH3-64. FORMAT.md, "Filters".
+/// The hash under which filters know a stored key: XXH3-64. FORMAT.md, "Filter block".
 pub(crate) fn hash_key(key: &[u8]) -> u64 {
     xxh3_64(key)
 }

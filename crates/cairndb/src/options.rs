@@ -104,7 +104,7 @@ impl Options {
     /// When the active memtable is full. One more may be frozen beside it, so two sixths of the budget hold writes. More than
     /// its limit would only be longer to flush and to read again.
     pub(crate) fn memtable_bytes(&self) -> u64 {
-        (self.memory_budget_bytes / 6).min(4 << 30)
+        (self.memory_budget_bytes / 6).min(2 << 30)
     }
 
     /// What the block cache may hold while the memtables take `memtables_len`: what they leave of the budget, and no more

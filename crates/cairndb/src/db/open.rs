@@ -28,7 +28,7 @@ use crate::files::{create_file, len_of, list_files, lock, open_file, sync_file, 
 use crate::header::Header;
 use crate::key::{SEQ_LIMIT, SeqNo};
 use crate::manifest::{self, Manifest, Recovered};
-use crate::memtable::{Memtable, MemtableCursor};
+use crate::memtable::{LEN_MAX, Memtable, MemtableCursor};
 use crate::options::Options;
 use crate::publish::Published;
 use crate::range_delete::RangeDeletes;
@@ -298,6 +298,10 @@ impl Opening {
             }
             if !read_only && self.replayed.memtable.memory_len() >= full_len {
                 self.flush_replayed()
+            } else if self.replayed.memtable.memory_len() > LEN_MAX {
+                Err(Error::invalid(
+                    "the logs hold more than can be read without writing: open the database for writing once",
+                ))
             } else {
                 Ok(())
             }

@@ -29,17 +29,25 @@ use crate::sync::{AtomicU64, Ordering};
 /// How many bits of a number say where in its chunk an entry begins, in words.
 const OFFSET_BITS: u32 = 15;
 
-/// The lengths of chunks: each is twice as long as the one before, from the first of these to the second, in words. Few where
-/// schedules are drawn or interpreted.
-const CHUNK_LENS: (usize, usize) = if cfg!(any(shuttle, miri)) { (16, 64) } else { (512, 1 << OFFSET_BITS) };
+/// The shortest and the longest chunk, in words. Few where schedules are drawn or interpreted.
+const CHUNK_LENS: (usize, usize) = if cfg!(any(shuttle, miri)) { (16, 64) } else { (64, 1 << OFFSET_BITS) };
+
+/// Between the two, a chunk is this part of all chunks before it: so much may stand unused at the end.
+const CHUNK_SHARE: usize = 16;
 
 /// What is longer than this part of a chunk has one of its own, so that little is wasted at a chunk's end.
 const OWN_CHUNK_SHARE: usize = 4;
+
+/// A buffer that an entry is copied to keeps no more than this for the next one, in bytes.
+const BUFFER_LEN_MAX: usize = 64 << 10;
 
 /// The words before an expiry or a key.
 const HEAD_LEN: usize = 2;
 
 type Chunk = Box<[AtomicU64]>;
+
+/// What an arena may be asked to hold, in bytes: more than two memtables as long as they get, and less than it has numbers for.
+pub(crate) const LEN_MAX: u64 = 6 << 30;
 
 /// Entries by number. Safe to read from any thread.
 pub(super) struct Arena {
@@ -50,6 +58,8 @@ pub(super) struct Arena {
 #[derive(Default)]
 pub(super) struct End {
     chunk_count: u32,
+    /// How long all chunks are together, in words.
+    total_len: usize,
     /// The chunk that is being filled, how long it is, and how much of it is taken.
     chunk: u32,
     len: usize,
@@ -78,7 +88,8 @@ impl Arena {
         let key_at = HEAD_LEN + usize::from(has_expiry);
         let value_at = key_at + entry.key.len().div_ceil(8);
         let len = value_at + entry.value.len().div_ceil(8);
-        let (chunk, at, wasted) = self.room(end, len);
+        let total_before = end.total_len;
+        let (chunk, at) = self.room(end, len);
         let words = &self.chunks.get(chunk).expect("it was just there")[at..at + len];
         let lens = entry.value.len() as u64 | (entry.key.len() as u64) << 32 | (entry.kind as u64) << 56;
         words[0].store(entry.seq, Ordering::Relaxed);
@@ -88,28 +99,26 @@ impl Arena {
         }
         store(&words[key_at..value_at], entry.key);
         store(&words[value_at..], entry.value);
-        (chunk << OFFSET_BITS | at as u32, 8 * (len + wasted) as u64)
+        (chunk << OFFSET_BITS | at as u32, 8 * (end.total_len - total_before) as u64)
     }
 
-    /// Room for `len` words: the chunk, where in it, and how many words are left unused behind the last chunk's entries.
-    fn room(&self, end: &mut End, len: usize) -> (u32, usize, usize) {
-        let (shortest, longest) = CHUNK_LENS;
-        if len > longest / OWN_CHUNK_SHARE {
-            return (self.add_chunk(end, len), 0, 0);
+    /// Room for `len` words: the chunk, and where in it.
+    fn room(&self, end: &mut End, len: usize) -> (u32, usize) {
+        let chunk_len = (end.total_len / CHUNK_SHARE).clamp(CHUNK_LENS.0, CHUNK_LENS.1);
+        if len > chunk_len / OWN_CHUNK_SHARE {
+            return (self.add_chunk(end, len), 0);
         }
-        let mut wasted = 0;
         if end.used + len > end.len {
-            wasted = end.len - end.used;
-            end.len = (2 * end.len).clamp(shortest.max(len), longest);
-            (end.chunk, end.used) = (self.add_chunk(end, end.len), 0);
+            (end.chunk, end.len, end.used) = (self.add_chunk(end, chunk_len), chunk_len, 0);
         }
         end.used += len;
-        (end.chunk, end.used - len, wasted)
+        (end.chunk, end.used - len)
     }
 
     fn add_chunk(&self, end: &mut End, len: usize) -> u32 {
         end.chunk_count += 1;
-        assert!(end.chunk_count < 1 << (u32::BITS - OFFSET_BITS), "a memtable is full long before that");
+        end.total_len += len;
+        assert!(end.chunk_count < 1 << (u32::BITS - OFFSET_BITS), "8 GiB, which is more than LEN_MAX");
         self.chunks.set(end.chunk_count, (0..len).map(|_| AtomicU64::new(0)).collect());
         end.chunk_count
     }
@@ -219,6 +228,9 @@ impl Stored<'_> {
     pub(super) fn copy_data(self, into: &mut Vec<u8>) -> (Range<usize>, Range<usize>) {
         let (key_len, value_len) = (self.key_len(), self.value_len());
         let value_at = key_len.next_multiple_of(8);
+        if into.len() > BUFFER_LEN_MAX {
+            *into = Vec::new();
+        }
         self.copy(self.key_at(), value_at / 8 + value_len.div_ceil(8), into);
         (0..key_len, value_at..value_at + value_len)
     }
@@ -255,7 +267,7 @@ mod tests {
     #[test]
     fn what_is_put_is_found_again() {
         let (arena, mut end) = (Arena::new(), End::default());
-        let mut put = Vec::new();
+        let (mut put, mut all_taken, mut all_len) = (Vec::new(), 0, 0);
         for (seq, key) in (1..).zip(keys()) {
             let value = vec![seq as u8; 40 * seq as usize];
             let kind = [Kind::Put, Kind::PutWithExpiry, Kind::Delete][seq as usize % 3];
@@ -263,7 +275,9 @@ mod tests {
             let value = if kind == Kind::Delete { Vec::new() } else { value };
             let entry = EntryRef { key: &key, seq, kind, expires_at_ms, value: &value };
             let (number, taken) = arena.put(&mut end, entry);
-            assert!(taken >= entry.data_len());
+            all_taken += taken;
+            all_len += entry.data_len();
+            assert!(all_taken >= all_len);
             put.push((number, key, seq, kind, expires_at_ms, value));
         }
         let mut data = Vec::new();

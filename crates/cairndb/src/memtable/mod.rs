@@ -15,7 +15,7 @@ mod tree;
 
 use std::ops::Range;
 
-pub(crate) use self::arena::Stored;
+pub(crate) use self::arena::{LEN_MAX, Stored};
 use self::filter::Filter;
 use self::tree::{Leaf, Tree};
 use crate::cursor::Cursor;

@@ -13,20 +13,20 @@
 //! A tag is (sequence number - the table's base) x 4 + kind. The crc covers all before it, and its place. Agrees with
 //! FORMAT.md, "Blocks".
 
-use std::cmp::Ordering;
+use std::cmp::Ordering as Order;
 use std::ops::Range;
 
 use cairndb_storage::{File, FileName, Site};
 use lz4_flex::block::{CompressTable, compress_into_with_table, decompress_into, get_maximum_output_size};
 
-use super::hints::{HintMaker, Hinted, Hints};
+use super::hints::{HINTED_LEN_MAX, HintMaker, Hinted, Hints};
 use crate::coding::{Decoder, Place, put_slice, put_varint, varint_len};
 use crate::cursor::Cursor;
 use crate::error::{Error, Result};
 use crate::files::read_at;
 use crate::key::{EntryRef, KEY_LEN_MAX, Kind, SeqNo, Value, compare, compare_from_first, shared_len};
 use crate::options::Compression;
-use crate::sync::Arc;
+use crate::sync::{Arc, AtomicBool, Ordering};
 
 /// What follows a block in the file: packing, unpacked length, crc. FORMAT.md, "Constants".
 pub(crate) const BLOCK_TRAILER_LEN: usize = 9;
@@ -143,6 +143,9 @@ impl BlockBuilder {
     }
 }
 
+/// So much memory is kept from one block to the next, in bytes: a long block is one of few.
+const PACKED_LEN_MAX: usize = 64 << 10;
+
 /// Packs blocks, with memory that it keeps from one to the next.
 pub(crate) struct Packer {
     table: CompressTable,
@@ -160,6 +163,9 @@ impl Packer {
 
     /// The block, packed; `None` if that is no shorter.
     fn pack(&mut self, block: &[u8]) -> Option<&[u8]> {
+        if self.packed.len() > PACKED_LEN_MAX {
+            self.packed = Vec::new();
+        }
         let packed = with_len(&mut self.packed, get_maximum_output_size(block.len()));
         let len = compress_into_with_table(block, packed, &mut self.table).ok()?;
         packed.get(..len).filter(|packed| packed.len() < block.len())
@@ -257,19 +263,13 @@ fn with_len(buffer: &mut Vec<u8>, len: usize) -> &mut Vec<u8> {
     buffer
 }
 
-/// Whether a block has hints. They are made when it is asked for again.
-enum HintState {
-    Unmade,
-    /// Its keys are not fit for them.
-    None,
-    Made(Hints),
-}
-
 /// A block in memory, checked and unpacked.
 pub(crate) struct Block {
     /// The block, and what it may have of hints.
     bytes: Vec<u8>,
-    hints: HintState,
+    hints: Option<Hints>,
+    /// It has none, and nobody has tried to make them.
+    fits_hints: AtomicBool,
     restarts_at: usize,
     restart_count: usize,
     base_seq: SeqNo,
@@ -298,7 +298,9 @@ impl Block {
         let Some((restarts_at, restart_count)) = restarts() else {
             return Err(Error::corrupt(name, offset, "the block's restart points do not fit it"));
         };
-        Ok(Block { bytes, hints: HintState::Unmade, restarts_at, restart_count, base_seq, name, offset })
+        // Whoever is longer holds few entries.
+        let fits_hints = AtomicBool::new(restarts_at <= HINTED_LEN_MAX);
+        Ok(Block { bytes, hints: None, fits_hints, restarts_at, restart_count, base_seq, name, offset })
     }
 
     /// How many bytes of memory it takes.
@@ -322,8 +324,8 @@ impl Block {
     /// The first entry at or behind (`key`, `seq`), if it is one of `key`.
     pub(super) fn get(self: &Arc<Block>, key: &[u8], seq: SeqNo) -> Result<Option<BlockEntry>> {
         let hinted = match self.hints {
-            HintState::Made(hints) => hints.find(&self.bytes, key),
-            HintState::Unmade | HintState::None => Hinted::Unsure,
+            Some(hints) => hints.find(&self.bytes, key),
+            None => Hinted::Unsure,
         };
         let head = match hinted {
             Hinted::Nowhere => return Ok(None),
@@ -342,29 +344,35 @@ impl Block {
         }))
     }
 
-    /// Whether nobody has tried to give it hints.
-    pub(super) fn has_hints_to_make(&self) -> bool {
-        matches!(self.hints, HintState::Unmade)
+    /// Whether to give it hints: once in its life, and not if it is long.
+    pub(super) fn is_to_have_hints(&self) -> bool {
+        self.fits_hints.load(Ordering::Relaxed) && self.fits_hints.swap(false, Ordering::Relaxed)
     }
 
-    /// The same block with hints, if it can have some.
-    pub(super) fn with_hints(&self) -> Block {
+    /// The same block with hints, in the memory of `buffer`; the buffer again if its keys are not fit for them.
+    pub(super) fn with_hints(&self, mut buffer: Vec<u8>) -> std::result::Result<Block, Vec<u8>> {
         let mut maker = HintMaker::default();
-        let fits = self.each_key(|key, _, _| maker.see(key)).is_some()
-            && self.each_key(|key, at, shared| maker.add(key, at, shared)).is_some();
-        let hints_len = if fits { maker.hints_len() } else { 0 };
-        let mut bytes = Vec::with_capacity(self.bytes.len() + hints_len);
-        bytes.extend_from_slice(&self.bytes);
-        let hints = if fits { HintState::Made(maker.append_to(&mut bytes)) } else { HintState::None };
+        let seen = self.each_key(|key, _, _| {
+            maker.see(key);
+            Some(())
+        });
+        if seen.and_then(|()| self.each_key(|key, at, shared| maker.add(key, at, shared))).is_none() {
+            return Err(buffer);
+        }
+        buffer.clear();
+        buffer.reserve_exact(self.bytes.len() + maker.hints_len());
+        buffer.extend_from_slice(&self.bytes);
+        let hints = Some(maker.append_to(&mut buffer));
         let (restarts_at, restart_count, base_seq) = (self.restarts_at, self.restart_count, self.base_seq);
-        Block { bytes, hints, restarts_at, restart_count, base_seq, name: self.name, offset: self.offset }
+        let (fits_hints, name, offset) = (AtomicBool::new(false), self.name, self.offset);
+        Ok(Block { bytes: buffer, hints, fits_hints, restarts_at, restart_count, base_seq, name, offset })
     }
 
     /// Calls `see` with each key, where its entry is, and how much it shares with the one before, until that says `None`.
     fn each_key(&self, mut see: impl FnMut(&[u8], usize, usize) -> Option<()>) -> Option<()> {
         let (mut at, mut key) = (0, Vec::new());
         while at < self.restarts_at {
-            let head = self.head_at(at)?;
+            let head = self.head_at(at).filter(|head| head.shared <= key.len())?;
             key.truncate(head.shared);
             key.extend_from_slice(&self.bytes[head.rest.clone()]);
             see(&key, at, head.shared)?;
@@ -585,8 +593,8 @@ impl BlockCursor {
         let (rest, before) = (&self.block.bytes[head.rest.clone()], self.key.get(head.shared..)?);
         // I1 of the table. What the two keys share is equal, so this looks at little.
         match compare_from_first(rest, before) {
-            Ordering::Greater => {}
-            Ordering::Equal if head.seq < self.seq => {}
+            Order::Greater => {}
+            Order::Equal if head.seq < self.seq => {}
             _ => return None,
         }
         self.key.truncate(head.shared);

@@ -47,7 +47,9 @@ impl Filter {
     }
 
     /// `None` if the bytes are no filter.
-    pub(crate) fn new(bytes: Vec<u8>) -> Option<Filter> {
+    pub(crate) fn new(mut bytes: Vec<u8>) -> Option<Filter> {
+        // It stays, and the memory it was read into may be longer.
+        bytes.shrink_to_fit();
         let whole = bytes.len() > FILTER_LINE_LEN && bytes.len() % FILTER_LINE_LEN == 1;
         whole.then_some(Filter { bytes })
     }

@@ -17,8 +17,11 @@ use crate::key::{hint_of, shared_len};
 /// How many bytes of a key a hint holds.
 const HINT_LEN: usize = size_of::<u64>();
 
-/// How many bytes an offset takes: longer blocks hold few entries, and need no hints.
+/// How many bytes an offset takes.
 const OFFSET_LEN: usize = size_of::<u16>();
+
+/// The longest block that has hints, in bytes: one that is longer holds few entries.
+pub(super) const HINTED_LEN_MAX: usize = u16::MAX as usize;
 
 /// Where a block's hints stand in its memory.
 #[derive(Clone, Copy)]
@@ -67,17 +70,20 @@ pub(super) struct HintMaker {
 }
 
 impl HintMaker {
-    /// The first time round. `None` of both: the block can have no hints.
-    pub(super) fn see(&mut self, key: &[u8]) -> Option<()> {
+    /// The first time round.
+    pub(super) fn see(&mut self, key: &[u8]) {
         if self.first.is_empty() {
             self.first = key.to_vec();
             self.skip = key.len();
         }
-        self.skip = self.skip.min(shared_len(&self.first, key));
-        Some(())
+        let shared = &self.first[..self.skip];
+        if !key.starts_with(shared) {
+            self.skip = shared_len(shared, key);
+        }
     }
 
-    /// The second time: the entry of `key` is at `offset`, and does not hold its first `shared` bytes.
+    /// The second time: the entry of `key` is at `offset`, and does not hold its first `shared` bytes. `None`: such a block can
+    /// have no hints.
     pub(super) fn add(&mut self, key: &[u8], offset: usize, shared: usize) -> Option<()> {
         let hint = hint_of(key, self.skip);
         let is_sorted = self.hints.last().is_none_or(|before| *before <= hint);

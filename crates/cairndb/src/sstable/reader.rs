@@ -93,6 +93,10 @@ impl TableFiles {
         fits
     }
 
+    fn spent_buffer(&self) -> Vec<u8> {
+        self.spent.lock().pop().unwrap_or_default()
+    }
+
     /// Memory that nobody needs any more, if there is some.
     fn spent_buffers(&self) -> Buffers {
         let mut spent = self.spent.lock();
@@ -207,10 +211,8 @@ impl Table {
         };
         let Some(handle) = handle else { return Ok(None) };
         match self.cached(handle) {
-            Some(Cached::Block(block)) if block.has_hints_to_make() => {
-                let block = Arc::new(block.with_hints());
-                self.keep(Keep::Always, handle, Cached::Block(Arc::clone(&block)), block.memory_len());
-                block.get(key, seq)
+            Some(Cached::Block(block)) if block.is_to_have_hints() => {
+                self.hinted(handle, block).get(key, seq)
             }
             Some(Cached::Block(block)) => block.get(key, seq),
             _ => self.read_data_block(handle, Keep::Always)?.get(key, seq),
@@ -353,6 +355,22 @@ impl Table {
         Ok(block)
     }
 
+    /// The block with hints, in the place of the one without; or that one, if it can have none.
+    fn hinted(&self, handle: BlockHandle, block: Arc<Block>) -> Arc<Block> {
+        match block.with_hints(self.shared.spent_buffer()) {
+            Ok(hinted) => {
+                let hinted = Arc::new(hinted);
+                self.keep(Keep::Always, handle, Cached::Block(Arc::clone(&hinted)), hinted.memory_len());
+                self.shared.take_block(block);
+                hinted
+            }
+            Err(buffer) => {
+                self.shared.take_buffers([buffer]);
+                block
+            }
+        }
+    }
+
     fn read(&self, handle: BlockHandle) -> Result<Vec<u8>> {
         let (file, place, mut buffers) = (self.file()?, self.place()?, self.shared.spent_buffers());
         let (len, name) = (self.meta.len, self.name());
@@ -491,6 +509,7 @@ impl TableCursor {
                 block.seek_last()?;
                 check_order(&self.table, block, block.order(), left.order())?;
             }
+            self.table.shared.take_block(left.into_block());
         }
         Ok(())
     }
