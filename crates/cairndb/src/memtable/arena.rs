@@ -104,7 +104,8 @@ impl Arena {
 
     /// Room for `len` words: the chunk, and where in it.
     fn room(&self, end: &mut End, len: usize) -> (u32, usize) {
-        let chunk_len = (end.total_len / CHUNK_SHARE).clamp(CHUNK_LENS.0, CHUNK_LENS.1);
+        // Of few different lengths, so that what one memtable leaves fits the next.
+        let chunk_len = 1 << (end.total_len / CHUNK_SHARE).clamp(CHUNK_LENS.0, CHUNK_LENS.1).ilog2();
         if len > chunk_len / OWN_CHUNK_SHARE {
             return (self.add_chunk(end, len), 0);
         }

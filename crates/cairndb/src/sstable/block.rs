@@ -143,6 +143,10 @@ impl BlockBuilder {
     }
 }
 
+/// Memory for blocks up to this length is taken in steps, in bytes.
+const BUFFER_LEN_USUAL: usize = 8 << 10;
+const BUFFER_STEP: usize = 512;
+
 /// So much memory is kept from one block to the next, in bytes: a long block is one of few.
 const PACKED_LEN_MAX: usize = 64 << 10;
 
@@ -256,11 +260,16 @@ pub(crate) fn read_block_with(
 /// The buffer, made so long: in place if it has room, without writing what it already holds.
 fn with_len(buffer: &mut Vec<u8>, len: usize) -> &mut Vec<u8> {
     if buffer.capacity() < len {
-        *buffer = vec![0; len];
-    } else {
-        buffer.resize(len, 0);
+        *buffer = Vec::with_capacity(capacity_for(len));
     }
+    buffer.resize(len, 0);
     buffer
+}
+
+/// How much memory to take for so many bytes: of few different lengths, and a usual block's the same with hints or without, so
+/// that what one leaves fits the next. Else a block in two copies would leave holes that nothing fits.
+fn capacity_for(len: usize) -> usize {
+    if len <= BUFFER_LEN_USUAL { (len + len / 16).next_multiple_of(BUFFER_STEP) } else { len }
 }
 
 /// A block in memory, checked and unpacked.
@@ -359,8 +368,11 @@ impl Block {
         if seen.and_then(|()| self.each_key(|key, at, shared| maker.add(key, at, shared))).is_none() {
             return Err(buffer);
         }
+        let len = self.bytes.len() + maker.hints_len();
+        if buffer.capacity() < len {
+            buffer = Vec::with_capacity(capacity_for(self.bytes.len()).max(len));
+        }
         buffer.clear();
-        buffer.reserve_exact(self.bytes.len() + maker.hints_len());
         buffer.extend_from_slice(&self.bytes);
         let hints = Some(maker.append_to(&mut buffer));
         let (restarts_at, restart_count, base_seq) = (self.restarts_at, self.restart_count, self.base_seq);
