@@ -23,8 +23,8 @@ use crate::scheduler::{Dice, seed};
 /// A database with room for all that a schedule writes, bytes of budget.
 pub(crate) const ROOMY: u64 = 4 << 20;
 
-/// One whose memtable is full after four values of [`LONG`], bytes of budget.
-pub(crate) const NARROW: u64 = 192 << 10;
+/// One whose memtable is full after two values of [`LONG`], bytes of budget.
+pub(crate) const NARROW: u64 = 64 << 10;
 
 /// The length of a long value.
 pub(crate) const LONG: usize = 6 << 10;
