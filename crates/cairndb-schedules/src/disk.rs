@@ -125,7 +125,7 @@ fn point() {
 }
 
 impl Session {
-    /// The database says that it is closed: from here on nobody may change a file through this session.
+    /// The database says that it is closed: from here on nobody may change a file by way of it.
     pub(crate) fn end(&self) {
         self.ended.store(true, Ordering::SeqCst);
     }
