@@ -93,6 +93,11 @@ impl<V: Clone> Cache<V> {
         }
     }
 
+    /// Changes a value in its place, and its weight, if it is there.
+    pub(crate) fn change(&self, key: CacheKey, change: impl FnOnce(&mut V, &mut u64)) {
+        self.shard(key).lock().change(key, change);
+    }
+
     /// Forgets everything of the file `number`.
     pub(crate) fn remove_file(&self, number: u64) {
         for shard in &self.shards {
@@ -161,6 +166,16 @@ impl<V: Clone> Shard<V> {
         self.count += 1;
         self.weight += weight;
         debug_assert!(self.weight <= self.capacity, "I1");
+    }
+
+    fn change(&mut self, key: CacheKey, change: impl FnOnce(&mut V, &mut u64)) {
+        let place = self.place_of(key);
+        if let Some(slot) = &mut self.slots[place] {
+            self.weight -= slot.weight;
+            change(&mut slot.value, &mut slot.weight);
+            self.weight += slot.weight;
+            self.evict_to(self.capacity, &mut drop);
+        }
     }
 
     /// Whether a value that is kept seldom is kept.
@@ -262,6 +277,9 @@ mod tests {
         assert!(cache.get((1, 0)).is_none(), "the first went long ago");
         cache.insert((2, 0), 0, 101, drop);
         assert!(cache.get((2, 0)).is_none(), "too large to keep");
+        cache.change((1, 49), |_, weight| *weight = 10);
+        cache.change((1, 0), |_, _| unreachable!("it is gone"));
+        assert!(cache.weight() <= 100, "what has grown takes room from others");
         cache.set_capacity(20);
         assert!(cache.weight() <= 20);
         cache.remove_file(1);

@@ -19,14 +19,14 @@ use std::ops::Range;
 use cairndb_storage::{File, FileName, Site};
 use lz4_flex::block::{CompressTable, compress_into_with_table, decompress_into, get_maximum_output_size};
 
-use super::hints::{HINTED_LEN_MAX, HintMaker, Hinted, Hints};
+use super::hints::{BlockHints, HINTED_LEN_MAX, HintMaker, Hinted};
 use crate::coding::{Decoder, Place, put_slice, put_varint, varint_len};
 use crate::cursor::Cursor;
 use crate::error::{Error, Result};
 use crate::files::read_at;
 use crate::key::{EntryRef, KEY_LEN_MAX, Kind, SeqNo, Value, compare, compare_from_first, shared_len};
 use crate::options::Compression;
-use crate::sync::{Arc, AtomicBool, Ordering};
+use crate::sync::Arc;
 
 /// What follows a block in the file: packing, unpacked length, crc. FORMAT.md, "Constants".
 pub(crate) const BLOCK_TRAILER_LEN: usize = 9;
@@ -266,8 +266,8 @@ fn with_len(buffer: &mut Vec<u8>, len: usize) -> &mut Vec<u8> {
     buffer
 }
 
-/// How much memory to take for so many bytes: of few different lengths, and a usual block's the same with hints or without, so
-/// that what one leaves fits the next. Else a block in two copies would leave holes that nothing fits.
+/// How much memory to take for so many bytes: of few different lengths, so that what one leaves fits the next, and with room
+/// for hints, so that a block which gets them stays where it is, next to its neighbours.
 fn capacity_for(len: usize) -> usize {
     if len <= BUFFER_LEN_USUAL { (len + len / 16).next_multiple_of(BUFFER_STEP) } else { len }
 }
@@ -276,9 +276,7 @@ fn capacity_for(len: usize) -> usize {
 pub(crate) struct Block {
     /// The block, and what it may have of hints.
     bytes: Vec<u8>,
-    hints: Option<Hints>,
-    /// It has none, and nobody has tried to make them.
-    fits_hints: AtomicBool,
+    hints: BlockHints,
     restarts_at: usize,
     restart_count: usize,
     base_seq: SeqNo,
@@ -308,8 +306,9 @@ impl Block {
             return Err(Error::corrupt(name, offset, "the block's restart points do not fit it"));
         };
         // Whoever is longer holds few entries.
-        let fits_hints = AtomicBool::new(restarts_at <= HINTED_LEN_MAX);
-        Ok(Block { bytes, hints: None, fits_hints, restarts_at, restart_count, base_seq, name, offset })
+        let is_long = restarts_at > HINTED_LEN_MAX;
+        let hints = if is_long { BlockHints::Unfit } else { BlockHints::Untried };
+        Ok(Block { bytes, hints, restarts_at, restart_count, base_seq, name, offset })
     }
 
     /// How many bytes of memory it takes.
@@ -333,8 +332,8 @@ impl Block {
     /// The first entry at or behind (`key`, `seq`), if it is one of `key`.
     pub(super) fn get(self: &Arc<Block>, key: &[u8], seq: SeqNo) -> Result<Option<BlockEntry>> {
         let hinted = match self.hints {
-            Some(hints) => hints.find(&self.bytes, key),
-            None => Hinted::Unsure,
+            BlockHints::Made(hints) => hints.find(&self.bytes, key),
+            BlockHints::Untried | BlockHints::Unfit => Hinted::Unsure,
         };
         let head = match hinted {
             Hinted::Nowhere => return Ok(None),
@@ -353,31 +352,24 @@ impl Block {
         }))
     }
 
-    /// Whether to give it hints: once in its life, and not if it is long.
+    /// Whether nobody has tried to give it hints.
     pub(super) fn is_to_have_hints(&self) -> bool {
-        self.fits_hints.load(Ordering::Relaxed) && self.fits_hints.swap(false, Ordering::Relaxed)
+        matches!(self.hints, BlockHints::Untried)
     }
 
-    /// The same block with hints, in the memory of `buffer`; the buffer again if its keys are not fit for them.
-    pub(super) fn with_hints(&self, mut buffer: Vec<u8>) -> std::result::Result<Block, Vec<u8>> {
+    /// Makes its hints, in the room behind it, if its keys are fit for them.
+    pub(super) fn add_hints(&mut self) {
+        self.hints = BlockHints::Unfit;
         let mut maker = HintMaker::default();
         let seen = self.each_key(|key, _, _| {
             maker.see(key);
             Some(())
         });
         if seen.and_then(|()| self.each_key(|key, at, shared| maker.add(key, at, shared))).is_none() {
-            return Err(buffer);
+            return;
         }
-        let len = self.bytes.len() + maker.hints_len();
-        if buffer.capacity() < len {
-            buffer = Vec::with_capacity(capacity_for(self.bytes.len()).max(len));
-        }
-        buffer.clear();
-        buffer.extend_from_slice(&self.bytes);
-        let hints = Some(maker.append_to(&mut buffer));
-        let (restarts_at, restart_count, base_seq) = (self.restarts_at, self.restart_count, self.base_seq);
-        let (fits_hints, name, offset) = (AtomicBool::new(false), self.name, self.offset);
-        Ok(Block { bytes: buffer, hints, fits_hints, restarts_at, restart_count, base_seq, name, offset })
+        self.bytes.reserve_exact(maker.hints_len());
+        self.hints = BlockHints::Made(maker.append_to(&mut self.bytes));
     }
 
     /// Calls `see` with each key, where its entry is, and how much it shares with the one before, until that says `None`.

@@ -10,7 +10,8 @@
 //!
 //! # Why this way
 //! In the same piece of memory as the block: a page of memory that was not looked at lately costs more than a line, and
-//! more still in a virtual machine.
+//! more still in a virtual machine. A block that moved to where there is room for its hints would no longer stand beside its
+//! neighbours, and a scan over them would take a sixth longer.
 
 use crate::key::{hint_of, shared_len};
 
@@ -29,6 +30,15 @@ pub(super) struct Hints {
     at: usize,
     skip: usize,
     count: usize,
+}
+
+/// What a block has of hints.
+pub(super) enum BlockHints {
+    /// None yet.
+    Untried,
+    /// None: it is too long, or its keys are not fit for them.
+    Unfit,
+    Made(Hints),
 }
 
 /// What hints know of a key.
@@ -93,6 +103,7 @@ impl HintMaker {
         Some(())
     }
 
+    /// How many bytes the hints will take.
     pub(super) fn hints_len(&self) -> usize {
         self.skip + (HINT_LEN + OFFSET_LEN) * self.hints.len()
     }

@@ -93,10 +93,6 @@ impl TableFiles {
         fits
     }
 
-    fn spent_buffer(&self) -> Vec<u8> {
-        self.spent.lock().pop().unwrap_or_default()
-    }
-
     /// Memory that nobody needs any more, if there is some.
     fn spent_buffers(&self) -> Buffers {
         let mut spent = self.spent.lock();
@@ -212,7 +208,9 @@ impl Table {
         let Some(handle) = handle else { return Ok(None) };
         match self.cached(handle) {
             Some(Cached::Block(block)) if block.is_to_have_hints() => {
-                self.hinted(handle, block).get(key, seq)
+                drop(block);
+                self.add_hints(handle);
+                self.data_block(handle, Keep::Always)?.get(key, seq)
             }
             Some(Cached::Block(block)) => block.get(key, seq),
             _ => self.read_data_block(handle, Keep::Always)?.get(key, seq),
@@ -355,20 +353,16 @@ impl Table {
         Ok(block)
     }
 
-    /// The block with hints, in the place of the one without; or that one, if it can have none.
-    fn hinted(&self, handle: BlockHandle, block: Arc<Block>) -> Arc<Block> {
-        match block.with_hints(self.shared.spent_buffer()) {
-            Ok(hinted) => {
-                let hinted = Arc::new(hinted);
-                self.keep(Keep::Always, handle, Cached::Block(Arc::clone(&hinted)), hinted.memory_len());
-                self.shared.take_block(block);
-                hinted
+    /// Gives the block its hints where it stands in the cache, unless somebody holds it just now.
+    fn add_hints(&self, handle: BlockHandle) {
+        self.shared.blocks.change((self.meta.number, handle.offset), |cached, weight| {
+            if let Cached::Block(block) = cached
+                && let Some(block) = Arc::get_mut(block)
+            {
+                block.add_hints();
+                *weight = block.memory_len();
             }
-            Err(buffer) => {
-                self.shared.take_buffers([buffer]);
-                block
-            }
-        }
+        });
     }
 
     fn read(&self, handle: BlockHandle) -> Result<Vec<u8>> {
