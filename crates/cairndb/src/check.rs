@@ -360,7 +360,7 @@ impl Walk {
     fn over(version: &Version, files: &Arc<TableFiles>) -> Walk {
         let (level_0, deeper) = version.levels.split_first().expect("there is a level 0");
         let places: Vec<&[Arc<Table>]> =
-            level_0.chunks(1).chain(deeper.iter().map(|level| level.as_slice())).collect();
+            level_0.chunks(1).chain(deeper.iter().map(|level| &level[..])).collect();
         let (losses, unopened) = (Losses::default(), RefCell::new(Vec::new()));
         let cursor = |tables: &&[Arc<Table>]| {
             let open = |table: &Arc<Table>| {

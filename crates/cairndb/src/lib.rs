@@ -17,6 +17,7 @@ mod sync;
 mod error;
 mod files;
 mod key;
+mod sorted_keys;
 mod coding;
 mod options;
 mod clock;

@@ -118,10 +118,11 @@ impl Options {
         (self.memory_budget_bytes / 4).min(BATCH_LEN_MAX)
     }
 
-    /// When an SSTable that compaction writes is full. A sixteenth of the budget keeps a table's index and filter a small
-    /// part of the cache; 64 MiB keeps one compaction short.
-    pub(crate) fn table_bytes(&self) -> u64 {
-        (self.memory_budget_bytes / 16).clamp(4 << 10, 64 << 20)
+    /// When an SSTable that compaction writes is full, where `stored_len` bytes are stored. A sixteenth of the budget keeps a
+    /// table's index and filter a small part of the cache; 64 MiB keeps one compaction short. Where little is stored tables
+    /// are short too, since the reserve must reach for the longest twice.
+    pub(crate) fn table_bytes(&self, stored_len: u64) -> u64 {
+        (self.memory_budget_bytes / 16).clamp(4 << 10, 64 << 20).min((stored_len / 64).max(1 << 20))
     }
 }
 

@@ -555,7 +555,7 @@ impl Repair {
 
     /// Writes all entries and range deletes, each once, into tables of the new place.
     fn write(&mut self, cursors: Vec<Box<dyn Cursor>>, deletes: RangeDeletes) -> Result<Vec<TableMeta>> {
-        let table_bytes = self.options.table_bytes();
+        let table_bytes = self.options.table_bytes(u64::MAX);
         let ends = VecDeque::new();
         let mut run = Run::new(cursors, deletes, Live::everything(), Outside::default(), table_bytes, ends);
         let (to, id, compression) = (Arc::clone(&self.to), self.id, self.options.compression);

@@ -41,7 +41,7 @@ const SPARES: u64 = 3;
 /// For headers and footers, in bytes.
 const SLACK_LEN: u64 = 4 << 10;
 
-/// So much more than twice what is needed may be held, in bytes.
+/// So much more than one and a half times what is needed may be held, in bytes.
 const TRIM_SLACK_LEN: u64 = 64 << 10;
 
 /// An open keeps no more files than this of what earlier incarnations laid down.
@@ -159,7 +159,7 @@ impl Reserve {
     /// since, or for memtables that have been flushed. The shorter file stands before the longer ones go.
     pub(crate) fn trim(&mut self, storage: &dyn Storage) {
         let total_len = self.needs.total_len();
-        if self.spent || self.len() <= 2 * total_len + TRIM_SLACK_LEN {
+        if self.spent || self.len() <= total_len + total_len / 2 + TRIM_SLACK_LEN {
             return;
         }
         let mut old = std::mem::take(&mut self.files);

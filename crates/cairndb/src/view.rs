@@ -28,7 +28,7 @@ use crate::range_delete::RangeDeletes;
 use crate::snapshot::Snapshots;
 use crate::sstable::{Keep, Table, TableCursor};
 use crate::sync::{Arc, AtomicBool, Ordering};
-use crate::version::{LEVEL_COUNT, LevelCursor, Version};
+use crate::version::{LevelCursor, Version};
 use crate::wal::Checkpoint;
 
 /// What readers take: everything the database holds at one moment, newest first.
@@ -138,7 +138,7 @@ impl View {
         let around =
             move |table: &&Arc<Table>| table.meta.start.as_slice() <= key && key < table.meta.end.as_slice();
         let level_0 = version.levels[0].iter().filter(around);
-        level_0.chain((1..LEVEL_COUNT).filter_map(move |level| version.table_for(level, key)))
+        level_0.chain(version.levels[1..].iter().filter_map(move |level| level.table_for(key)))
     }
 
     fn resolve(

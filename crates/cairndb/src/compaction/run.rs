@@ -26,7 +26,7 @@ use crate::range_delete::{FragmentRef, RangeDeletes};
 use crate::snapshot::Live;
 use crate::sstable::{Table, TableMeta, TableWriter};
 use crate::sync::Arc;
-use crate::version::Version;
+use crate::version::{Level, Version};
 
 /// The tables outside a compaction that may hold entries older than its inputs.
 #[derive(Default)]
@@ -34,7 +34,7 @@ pub(crate) struct Outside {
     /// Tables of level 0, in any order.
     loose: Vec<Arc<Table>>,
     /// Runs, each sorted.
-    runs: Vec<Arc<Vec<Arc<Table>>>>,
+    runs: Vec<Arc<Level>>,
 }
 
 impl Outside {
@@ -53,9 +53,8 @@ impl Outside {
 
     /// Whether something in `start..end` may lie there.
     fn overlaps(&self, start: &[u8], end: &[u8]) -> bool {
-        let in_run = |run: &Arc<Vec<Arc<Table>>>| {
-            let index = run.partition_point(|table| table.meta.end.as_slice() <= start);
-            run.get(index).is_some_and(|table| table.meta.start.as_slice() < end)
+        let in_run = |run: &Arc<Level>| {
+            run.get(run.find(start)).is_some_and(|table| table.meta.start.as_slice() < end)
         };
         self.loose.iter().any(|table| table.meta.overlaps(start, end)) || self.runs.iter().any(in_run)
     }
@@ -63,11 +62,7 @@ impl Outside {
     fn holds(&self, key: &[u8]) -> bool {
         let around =
             |table: &Arc<Table>| table.meta.start.as_slice() <= key && key < table.meta.end.as_slice();
-        let in_run = |run: &Arc<Vec<Arc<Table>>>| {
-            let index = run.partition_point(|table| table.meta.end.as_slice() <= key);
-            run.get(index).is_some_and(around)
-        };
-        self.loose.iter().any(around) || self.runs.iter().any(in_run)
+        self.loose.iter().any(around) || self.runs.iter().any(|run| run.table_for(key).is_some())
     }
 }
 

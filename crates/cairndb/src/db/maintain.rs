@@ -310,7 +310,7 @@ impl Engine {
         let table_len =
             version.levels[1..].iter().map(|level| longest(level)).max().unwrap_or(0).max(moved_len);
         let lower_len = version.bytes() - version.level_bytes(0);
-        let piece_len = table_len + lower_len.min(self.options.table_bytes() / 2);
+        let piece_len = table_len + lower_len.min(self.options.table_bytes(version.bytes()) / 2);
         let manifest_len = maintenance.manifest.as_ref().map_or(0, Manifest::room_ahead);
         let mut log = self.log.lock();
         let needs = &mut log.reserve.needs;
@@ -527,7 +527,7 @@ impl Engine {
             base_seq = base_seq.min(table.meta.counts.seq_min);
         }
         let outside = Outside::below(version, task.level, base_seq);
-        let table_bytes = if task.level == 0 { u64::MAX } else { self.options.table_bytes() };
+        let table_bytes = if task.level == 0 { u64::MAX } else { self.options.table_bytes(version.bytes()) };
         // A table that is rewritten where it is ends with the run; level 0 is no run that could be replaced in part.
         let below = task.inputs.iter().filter(|(level, _)| *level == task.level && task.level > 0);
         let ends = below.map(|(_, table)| (table.meta.end.clone(), table.meta.len)).collect();

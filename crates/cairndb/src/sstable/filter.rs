@@ -35,15 +35,12 @@ impl Filter {
     /// Builds the bytes of a filter over keys with these hashes.
     pub(crate) fn build(hashes: &[u64]) -> Vec<u8> {
         let line_count = (hashes.len() * BITS_PER_KEY).div_ceil(FILTER_LINE_LEN * 8).max(1);
-        let mut bytes = vec![0; line_count * FILTER_LINE_LEN + 1];
+        let mut lines = vec![[0; FILTER_LINE_LEN]; line_count];
         for hash in hashes {
-            let line = line_of(*hash, line_count);
-            for bit in probes(*hash, FILTER_PROBES) {
-                bytes[line + bit / 8] |= 1 << (bit % 8);
-            }
+            let line = &mut lines[line_of(*hash, line_count)];
+            probes(*hash, FILTER_PROBES).for_each(|bit| line[bit / 8] |= 1 << (bit % 8));
         }
-        bytes[line_count * FILTER_LINE_LEN] = FILTER_PROBES;
-        bytes
+        [lines.as_flattened(), &[FILTER_PROBES]].concat()
     }
 
     /// `None` if the bytes are no filter.
@@ -56,10 +53,9 @@ impl Filter {
 
     /// `false`: the key was never added. `true`: it may have been.
     pub(crate) fn may_contain(&self, hash: u64) -> bool {
-        let line_count = self.bytes.len() / FILTER_LINE_LEN;
-        let line = line_of(hash, line_count);
-        let probe_count = self.bytes[line_count * FILTER_LINE_LEN];
-        probes(hash, probe_count).all(|bit| self.bytes[line + bit / 8] & (1 << (bit % 8)) != 0)
+        let (lines, probe_count) = self.bytes.as_chunks::<FILTER_LINE_LEN>();
+        let line = &lines[line_of(hash, lines.len())];
+        probes(hash, probe_count[0]).all(|bit| line[bit / 8] & (1 << (bit % 8)) != 0)
     }
 
     pub(super) fn memory_len(&self) -> u64 {
@@ -69,13 +65,17 @@ impl Filter {
 
 /// The offset of the line that the hash's upper half chooses.
 fn line_of(hash: u64, line_count: usize) -> usize {
-    (((hash >> 32) * line_count as u64) >> 32) as usize * FILTER_LINE_LEN
+    (((hash >> 32) * line_count as u64) >> 32) as usize
 }
 
 /// The bits in that line that the hash's lower half chooses.
 fn probes(hash: u64, count: u8) -> impl Iterator<Item = usize> {
-    let states = std::iter::successors(Some(hash as u32), |state| Some(state.wrapping_mul(FILTER_STEP)));
-    states.take(count as usize).map(|state| (state >> 23) as usize)
+    let mut state = hash as u32;
+    (0..count).map(move |_| {
+        let bit = state >> 23;
+        state = state.wrapping_mul(FILTER_STEP);
+        bit as usize
+    })
 }
 
 #[cfg(test)]

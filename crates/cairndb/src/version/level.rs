@@ -1,22 +1,58 @@
-//! Level cursor: a position over the tables of one run, one after the other.
+//! Level: tables of one age, and a position over those of one run, one after the other.
+
+use std::ops::Deref;
 
 use crate::cursor::Cursor;
 use crate::error::Result;
 use crate::key::{EntryRef, SeqNo, Value};
+use crate::sorted_keys::SortedKeys;
 use crate::sstable::{Keep, Table, TableCursor};
 use crate::sync::Arc;
 
+/// The tables of a level, as the version sorts them.
+#[derive(Clone, Default)]
+pub(crate) struct Level {
+    tables: Vec<Arc<Table>>,
+    /// Where each ends; of level 0, whose tables may overlap, nobody asks.
+    ends: SortedKeys,
+}
+
+impl Level {
+    pub(super) fn new(tables: Vec<Arc<Table>>) -> Level {
+        let ends = SortedKeys::new(tables.iter().map(|table| table.meta.end.as_slice()));
+        Level { tables, ends }
+    }
+
+    /// The place of the first table of a run that ends behind `key`.
+    pub(crate) fn find(&self, key: &[u8]) -> usize {
+        self.ends.find(key, |at| self.ends.get(at) <= key)
+    }
+
+    /// The table of a run whose stretch holds `key`.
+    pub(crate) fn table_for(&self, key: &[u8]) -> Option<&Arc<Table>> {
+        self.tables.get(self.find(key)).filter(|table| table.meta.start.as_slice() <= key)
+    }
+}
+
+impl Deref for Level {
+    type Target = [Arc<Table>];
+
+    fn deref(&self) -> &[Arc<Table>] {
+        &self.tables
+    }
+}
+
 /// A position in a run of tables; the one that it stands in is open.
 pub(crate) struct LevelCursor {
-    tables: Arc<Vec<Arc<Table>>>,
+    tables: Arc<Level>,
     keep: Keep,
     index: usize,
     table: Option<TableCursor>,
 }
 
 impl LevelCursor {
-    /// Over `tables`, which are sorted and disjoint. `keep`: whether what it reads goes into the cache.
-    pub(crate) fn new(tables: Arc<Vec<Arc<Table>>>, keep: Keep) -> LevelCursor {
+    /// Over a run of tables. `keep`: whether what it reads goes into the cache.
+    pub(crate) fn new(tables: Arc<Level>, keep: Keep) -> LevelCursor {
         LevelCursor { tables, keep, index: 0, table: None }
     }
 
@@ -52,7 +88,7 @@ impl LevelCursor {
 
 impl Cursor for LevelCursor {
     fn seek(&mut self, key: &[u8], seq: SeqNo) -> Result<()> {
-        self.open(self.tables.partition_point(|table| table.meta.end.as_slice() <= key));
+        self.open(self.tables.find(key));
         if let Some(table) = &mut self.table {
             table.seek(key, seq)?;
         }

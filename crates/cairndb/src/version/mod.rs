@@ -22,7 +22,7 @@ mod edit;
 mod level;
 
 pub(crate) use edit::{Edit, State};
-pub(crate) use level::LevelCursor;
+pub(crate) use level::{Level, LevelCursor};
 
 use std::cmp::Reverse;
 
@@ -36,7 +36,7 @@ pub(crate) const LEVEL_COUNT: usize = 7;
 #[derive(Clone)]
 pub(crate) struct Version {
     /// Level 0: newest first. The others: by key.
-    pub(crate) levels: [Arc<Vec<Arc<Table>>>; LEVEL_COUNT],
+    pub(crate) levels: [Arc<Level>; LEVEL_COUNT],
 }
 
 impl Version {
@@ -45,21 +45,18 @@ impl Version {
         tables: impl IntoIterator<Item = (usize, &'a TableMeta)>,
         files: &Arc<TableFiles>,
     ) -> Version {
-        let mut version = Version { levels: Default::default() };
+        let mut levels: [Vec<Arc<Table>>; LEVEL_COUNT] = Default::default();
         for (level, meta) in tables {
-            Arc::make_mut(&mut version.levels[level])
-                .push(Arc::new(Table::new(meta.clone(), Arc::clone(files))));
+            levels[level].push(Arc::new(Table::new(meta.clone(), Arc::clone(files))));
         }
-        version.sort();
-        version
+        Version::sorted(levels)
     }
 
     /// The version after `edit`.
     pub(crate) fn apply(&self, edit: &Edit, files: &Arc<TableFiles>) -> Version {
-        let mut next = self.clone();
-        for level in &mut next.levels {
-            Arc::make_mut(level).retain(|table| !edit.removed.contains(&table.meta.number));
-        }
+        let stays = |table: &&Arc<Table>| !edit.removed.contains(&table.meta.number);
+        let mut levels =
+            self.levels.each_ref().map(|level| level.iter().filter(stays).cloned().collect::<Vec<_>>());
         for (level, meta) in &edit.added {
             // A table that moves between levels stays the same table: what readers have opened stays open.
             let table = self
@@ -67,19 +64,19 @@ impl Version {
                 .find(|(_, table)| table.meta.number == meta.number)
                 .map(|(_, table)| Arc::clone(table));
             let table = table.unwrap_or_else(|| Arc::new(Table::new(meta.clone(), Arc::clone(files))));
-            Arc::make_mut(&mut next.levels[*level]).push(table);
+            levels[*level].push(table);
         }
-        next.sort();
-        next
+        Version::sorted(levels)
     }
 
-    fn sort(&mut self) {
-        let (level_0, deeper) = self.levels.split_first_mut().expect("there is a level 0");
-        Arc::make_mut(level_0).sort_by_key(|table| Reverse(table.meta.counts.seq_max));
+    fn sorted(mut levels: [Vec<Arc<Table>>; LEVEL_COUNT]) -> Version {
+        let (level_0, deeper) = levels.split_first_mut().expect("there is a level 0");
+        level_0.sort_by_key(|table| Reverse(table.meta.counts.seq_max));
         for level in deeper {
-            Arc::make_mut(level).sort_by(|a, b| a.meta.start.cmp(&b.meta.start));
+            level.sort_by(|a, b| a.meta.start.cmp(&b.meta.start));
             assert!(level.is_sorted_by(|a, b| a.meta.end <= b.meta.start), "promise 6: a level is one run");
         }
+        Version { levels: levels.map(|tables| Arc::new(Level::new(tables))) }
     }
 
     /// Every table with its level, newest data first.
@@ -88,13 +85,6 @@ impl Version {
             .iter()
             .enumerate()
             .flat_map(|(level, tables)| tables.iter().map(move |table| (level, table)))
-    }
-
-    /// The table of a level below 0 whose stretch holds `key`.
-    pub(crate) fn table_for(&self, level: usize, key: &[u8]) -> Option<&Arc<Table>> {
-        let tables = &self.levels[level];
-        let index = tables.partition_point(|table| table.meta.end.as_slice() <= key);
-        tables.get(index).filter(|table| table.meta.start.as_slice() <= key)
     }
 
     /// The tables of `level` that overlap `start..end`.
