@@ -30,7 +30,8 @@ pub(crate) struct SortedKeys {
 
 impl SortedKeys {
     pub(crate) fn new<'a>(sorted: impl Iterator<Item = &'a [u8]> + Clone) -> SortedKeys {
-        let mut keys = SortedKeys { ends: Vec::with_capacity(sorted.clone().count()), ..SortedKeys::default() };
+        let mut keys =
+            SortedKeys { ends: Vec::with_capacity(sorted.clone().count()), ..SortedKeys::default() };
         for key in sorted {
             keys.keys.extend_from_slice(key);
             keys.ends.push(keys.keys.len());
@@ -100,6 +101,8 @@ mod tests {
             sorted.sort();
             let keys = SortedKeys::new(sorted.iter().map(Vec::as_slice));
             assert_eq!(keys.len(), sorted.len());
+            let held = sorted.iter().map(|key| key.len() + 16).sum::<usize>() + LIST_LEN;
+            assert!((held..=held + held / 4).contains(&keys.memory_len()));
             for wanted in [key(), key(), Vec::new(), b"z".to_vec()] {
                 let not_below = sorted.partition_point(|key| *key < wanted);
                 assert_eq!(keys.find(&wanted, |at| keys.get(at) < wanted.as_slice()), not_below);

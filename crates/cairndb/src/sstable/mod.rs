@@ -206,3 +206,41 @@ impl TableMeta {
         self.start.as_slice() < end && start < self.end.as_slice()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_are_sums_over_entries() {
+        let entry = |kind, seq, expires_at_ms, value: &'static [u8]| EntryRef {
+            key: b"key",
+            seq,
+            kind,
+            expires_at_ms,
+            value,
+        };
+        let mut counts = TableCounts::default();
+        counts.count(entry(Kind::Put, 9, 0, b"a value"), false);
+        counts.count(entry(Kind::Put, 7, 0, b"old"), true);
+        counts.count(entry(Kind::Delete, 8, 0, b""), false);
+        counts.count(entry(Kind::PutWithExpiry, 5, 200, b"late"), true);
+        counts.count(entry(Kind::PutWithExpiry, 6, 100, b"soon"), false);
+        let expected = TableCounts {
+            entries: 5,
+            deletes: 1,
+            older: 2,
+            range_deletes: 0,
+            expiring: 2,
+            expiry_min_ms: 100,
+            expiry_max_ms: 200,
+            seq_min: 5,
+            seq_max: 9,
+            data_len: 33,
+            stale_len: 16,
+            expiring_len: 14,
+            entry_len_max: 10,
+        };
+        assert_eq!(counts, expected);
+    }
+}

@@ -309,6 +309,34 @@ fn conditions_see_what_waits_in_their_own_group() {
     }
 }
 
+/// Writers that wait behind a sync share the next one: all of them, or as many as a group may hold.
+#[test]
+fn writers_that_wait_behind_a_sync_share_the_next() {
+    // A group holds a quarter of a memtable, 2,730 bytes here: three of the longer values.
+    for (value_len, groups) in [(10, 1), (700, 3)] {
+        let rounds = (0..20).map(|_| {
+            let disk = Faulty::default();
+            let db = common::open(&disk, 1);
+            let before = syncs_at(&disk, "wal.sync");
+            disk.hold_syncs(true);
+            let put = |key: u64| {
+                let db = db.clone();
+                thread::spawn(move || db.put(key.to_be_bytes(), vec![7; value_len]))
+            };
+            let leader = put(0);
+            wait_until(|| syncs_at(&disk, "wal.sync") > before);
+            let writers: Vec<_> = (1..=THREADS).map(put).collect();
+            thread::sleep(Duration::from_millis(5));
+            disk.hold_syncs(false);
+            leader.join().unwrap().unwrap();
+            writers.into_iter().for_each(|writer| writer.join().unwrap().unwrap());
+            syncs_at(&disk, "wal.sync") - before - 1
+        });
+        // On a busy machine a writer may come late.
+        assert_eq!(rounds.min(), Some(groups), "values of {value_len} bytes");
+    }
+}
+
 #[test]
 fn a_close_among_writers_loses_nothing_that_was_acknowledged() {
     for round in 0..10_u64 {

@@ -243,6 +243,42 @@ fn a_flipped_byte_is_found_or_does_no_harm() {
     });
 }
 
+/// An idle database vouches for what is in its log, so that rot there is told from a torn tail.
+#[test]
+fn rot_in_the_log_of_an_idle_database_is_not_taken_for_a_torn_tail() {
+    let disk = Faulty::default();
+    let db = Db::open_with(Arc::new(disk.clone()), options(Compression::None)).unwrap();
+    // It looks twice before it pays what it owes.
+    let idle = || (0..3).for_each(|_| while db.maintain().unwrap() {});
+    let files = || -> Files {
+        disk.list("test").unwrap().into_iter().map(|name| (name, disk.read_file(name).unwrap())).collect()
+    };
+    let logs = || -> Files { files().into_iter().filter(|(name, _)| name.kind == FileKind::Wal).collect() };
+    let with_rot = || {
+        let mut files = files();
+        let log = files.values_mut().find_map(|bytes| {
+            let at = bytes.windows(7).position(|window| window == b"vouched")?;
+            Some(&mut bytes[at])
+        });
+        *log.expect("the value is in a log") ^= 1;
+        Db::open_with(Arc::new(disk_of(&files)), options(Compression::None))
+    };
+    let empty = logs();
+    idle();
+    assert_eq!(logs(), empty, "there is nothing to vouch for");
+    db.put("key", "vouched for").unwrap();
+    let opened = with_rot().expect("it may be torn: nothing behind it says otherwise");
+    assert!(opened.get("key").unwrap().is_none());
+    idle();
+    let marked = logs();
+    require_located("rot before a mark", &with_rot().map(|_| ()).expect_err("it was whole once"));
+    idle();
+    assert_eq!(logs(), marked, "once is enough");
+    db.put("another", "value").unwrap();
+    idle();
+    assert_ne!(logs(), marked);
+}
+
 /// What the last log's end may take with it: what lies behind the last record that is left.
 fn allowed_if_last(built: &Built, name: FileName) -> Vec<&Contents> {
     let is_last = built.files.keys().rfind(|other| other.kind == FileKind::Wal) == Some(&name);
