@@ -26,7 +26,7 @@ pub(super) const NOW_MS: u64 = 10_000;
 pub(super) const KEYS: usize = 60;
 
 /// From so many runs of level 0 on a write waits for a compaction.
-const RUNS_STOP: usize = 12;
+const RUNS_STOP: usize = 16;
 
 /// Three flushes of two such keys make a manifest that is to be replaced.
 const LONG_KEY_LEN: usize = 45_000;
@@ -274,7 +274,8 @@ impl Scene<'_> {
             Verb::Compaction => 5,
             _ => 2,
         };
-        for run in 0..runs {
+        // What they hold comes round after twelve.
+        for run in (0..12).cycle().take(runs) {
             (0..4).for_each(|index| self.put_well(run * 5 + index * 3, 100));
             self.write(Change::Delete((0, key(run * 4 + 1)))).expect("a delete");
             let (from, to) = (key(run * 3 + 5), key(run * 3 + 8));

@@ -22,7 +22,7 @@ pub(crate) const L0_RUNS_COMPACT: usize = 4;
 pub(crate) const L0_RUNS_SLOW: usize = 8;
 
 /// From this many runs on, writers wait.
-pub(crate) const L0_RUNS_STOP: usize = 12;
+pub(crate) const L0_RUNS_STOP: usize = 16;
 
 /// How many times as large a level is as the one above it.
 const LEVEL_FACTOR: u64 = 10;

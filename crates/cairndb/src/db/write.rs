@@ -44,6 +44,10 @@ const DELETE_ROOM_LEN: usize = 2 << 10;
 /// While level 0 is slow, a writer waits for one step of maintenance after this many bytes; with each further run, half.
 const SLOW_LEN: u64 = 256 << 10;
 
+/// It is halved so often at most: then a step of 1 MiB is made for every 32 KiB, and a compaction of level 0 ends long before
+/// so many runs have come that writers would have to wait for the end of it.
+const SLOW_HALVINGS_MAX: usize = 3;
+
 /// Writers that wait.
 #[derive(Default)]
 pub(super) struct Queue {
@@ -478,7 +482,7 @@ impl Engine {
     /// Whether it is time to wait for a step, while level 0 has this many runs.
     fn take_pace(&self, runs: usize) -> bool {
         let mut queue = self.queue.lock();
-        let due = queue.unpaced_len >= SLOW_LEN >> (runs - L0_RUNS_SLOW);
+        let due = queue.unpaced_len >= SLOW_LEN >> (runs - L0_RUNS_SLOW).min(SLOW_HALVINGS_MAX);
         if due {
             queue.unpaced_len = 0;
         }
