@@ -18,7 +18,7 @@ use crate::key::{hint_of, partition, shared_len};
 const LIST_LEN: usize = 80;
 
 /// Keys that rise, or stay the same.
-#[derive(Clone, Default)]
+#[derive(Default)]
 pub(crate) struct SortedKeys {
     keys: Vec<u8>,
     /// Where each key ends.

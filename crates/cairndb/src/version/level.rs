@@ -10,7 +10,6 @@ use crate::sstable::{Keep, Table, TableCursor};
 use crate::sync::Arc;
 
 /// The tables of a level, as the version sorts them.
-#[derive(Clone, Default)]
 pub(crate) struct Level {
     tables: Vec<Arc<Table>>,
     /// Where each ends; of level 0, whose tables may overlap, nobody asks.

@@ -33,7 +33,6 @@ use crate::sync::Arc;
 pub(crate) const LEVEL_COUNT: usize = 7;
 
 /// The tables of one moment.
-#[derive(Clone)]
 pub(crate) struct Version {
     /// Level 0: newest first. The others: by key.
     pub(crate) levels: [Arc<Level>; LEVEL_COUNT],
