@@ -55,10 +55,11 @@ cargo xtask <command>
   instructions [--write]
            count what each verb costs, under callgrind, and compare with crates/cairndb/benches/instructions.txt, or
            write that (needs valgrind)
-  tidy     read the sources as text: rooms, bans, plates, constants, links, words, ignored tests
+  tidy     read the sources as text: rooms, bans, plates, constants, links, arrows, words, ignored tests
   soak     --part P --minutes M: run a rig for long, and write down how it went in docs/soak.log
   mutants  [--from SEED] [--minutes M]: change the engine in small ways, a sample by seed, and show what no test notices
            (needs cargo-mutants and nextest)
+  stages   measure the guide's stages beside the engine, and draw guide/stages/chart.svg
   sabotage [NN...] [--draw SEED]: plant bugs, all of them or those named, and show that a rig catches each
 ";
 
@@ -74,6 +75,7 @@ fn main() -> ExitCode {
         ["tidy"] => tidy::tidy(&root),
         ["soak", ref rest @ ..] => soak::soak(&root, rest),
         ["mutants", ref rest @ ..] => mutants::mutants(&root, rest),
+        ["stages"] => stages(&root),
         ["sabotage", ref rest @ ..] => sabotage::sabotage(&root, rest),
         ["help" | "--help" | "-h"] => {
             print!("{HELP}");
@@ -85,6 +87,12 @@ fn main() -> ExitCode {
         }
     };
     if succeeded { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// The chart has a program of its own, so that nobody who builds this one builds the stages and the engine.
+fn stages(root: &Path) -> bool {
+    let arguments = ["run", "--release", "--quiet", "-p", "measure", "--", "guide/stages"];
+    std::process::Command::new("cargo").args(arguments).current_dir(root).status().is_ok_and(|s| s.success())
 }
 
 /// The directory above this package's, which cargo names when it runs us; else the current one.

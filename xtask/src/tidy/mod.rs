@@ -16,6 +16,7 @@ use std::path::Path;
 
 mod source;
 
+mod arrows;
 mod bans;
 mod constants;
 mod ignored;
@@ -55,12 +56,13 @@ pub(crate) fn tidy(root: &Path) -> bool {
 
 type Check = fn(&Tree) -> Checked;
 
-const CHECKS: [(&str, Check); 8] = [
+const CHECKS: [(&str, Check); 9] = [
     ("rooms", |tree| rooms::check(&tree.rust_under(rooms::DIRECTORY))),
     ("bans", |tree| bans::check(&tree.rust_under("crates/"))),
     ("plates", |tree| plates::check(&tree.rust_under(""))),
     ("constants", |tree| constants::check(tree.text("FORMAT.md"), &tree.rust_under(constants::DIRECTORY))),
     ("links", |tree| links::check(&tree.texts, &tree.paths)),
+    ("arrows", |tree| arrows::check(&tree.texts)),
     ("words", |tree| words::check(&tree.texts, &tree.rust_under(""))),
     ("soak", |tree| {
         let (page, log) =

@@ -1,0 +1,7 @@
+//! Program: the stage on the command line, as `cargo run -p stage-03 -- --crash-at 7`.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    contract::program(&contract::subject!(stage_03))
+}
