@@ -129,14 +129,14 @@ fn slow_a_thousand_short_lives_in_a_directory() {
     }
     let files = std::fs::read_dir(&path).unwrap().count();
     assert!(files < 20, "{files} files");
-    // Medians, for the machine has other things to do as well.
-    let median = |took: &mut [Duration]| {
+    // The quick ones, for the machine has other things to do as well. What grew with each life would be ten times as long.
+    let quick = |took: &mut [Duration]| {
         took.sort();
-        took[took.len() / 2]
+        took[took.len() / 10]
     };
-    let (first, last) = (median(&mut took[..100]), median(&mut took[900..]));
+    let (first, last) = (quick(&mut took[..100]), quick(&mut took[900..]));
     println!("the first hundred took {first:?} each, the last hundred {last:?}");
-    assert!(last <= 2 * first, "the first hundred took {first:?} each, the last hundred {last:?}");
+    assert!(last <= 3 * first, "the first hundred took {first:?} each, the last hundred {last:?}");
 }
 
 #[test]
