@@ -47,7 +47,9 @@ pub(crate) fn draw(
             .x_label_area_size(30)
             .y_label_area_size(62)
             .build_cartesian_2d((first..last).log_scale(), (low * 0.7..high * 1.4).log_scale())?;
-        chart.configure_mesh().x_labels(4).y_labels(5).light_line_style(WHITE).x_desc("keys").draw()?;
+        let mut mesh = chart.configure_mesh();
+        mesh.x_labels(4).x_label_formatter(&short).y_labels(5).y_label_formatter(&short);
+        mesh.light_line_style(WHITE).x_desc("keys").draw()?;
         for ((name, ..), colour) in passed.iter().zip(COLOURS) {
             let line = seen.iter().filter(|line| line.name == *name);
             let points: Vec<_> = line.map(|line| (line.keys as f64, line.figures[index].max(1e-3))).collect();
@@ -64,4 +66,13 @@ pub(crate) fn draw(
     }
     root.present()?;
     Ok(())
+}
+
+/// A number as an axis has room for: `0.001`, `10`, `100k`, `1M`.
+fn short(n: &f64) -> String {
+    match *n {
+        n if n >= 1e6 => format!("{}M", n / 1e6),
+        n if n >= 1e3 => format!("{}k", n / 1e3),
+        n => n.to_string(),
+    }
 }
