@@ -138,6 +138,8 @@ Examples:
     Stats(Stats),
     /// Print a WAL, SSTable or manifest as fields
     Inspect(Inspect),
+    /// Serve the database to clients of Redis
+    Serve(Serve),
     /// See it all at work on real data: load, read back, scan, delete, reopen, verify, compact
     Demo(Demo),
 }
@@ -341,6 +343,30 @@ Examples:
 pub(crate) struct Inspect {
     /// The file, under the name that the database gave it
     pub(crate) file: PathBuf,
+}
+
+#[derive(clap::Args)]
+#[command(after_help = "\
+Ends on SIGTERM or Ctrl-C, when every reply has gone out. A write is answered once it is as durable as --durability says.
+
+Examples:
+  cairn serve
+  cairn serve --listen 127.0.0.1:6380 --durability os
+  redis-cli set greeting hello              with the server running
+  cairn get greeting                        once it has stopped")]
+pub(crate) struct Serve {
+    /// Where the Redis protocol is spoken
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:6379", env = "CAIRN_LISTEN")]
+    pub(crate) listen: String,
+    /// What clients must show before anything else
+    #[arg(long, value_name = "PASSWORD", env = "CAIRN_REQUIREPASS", hide_env_values = true)]
+    pub(crate) requirepass: Option<String>,
+    /// How many clients may be connected at a time
+    #[arg(long, value_name = "N", default_value_t = 10_000, env = "CAIRN_MAXCLIENTS")]
+    pub(crate) maxclients: usize,
+    /// What the engine may take for itself: a number and B, KiB, MiB or GiB
+    #[arg(long, value_name = "BYTES", default_value = "256MiB", value_parser = parse_rate, env = "CAIRN_MEMORY_BUDGET")]
+    pub(crate) memory_budget: u64,
 }
 
 #[derive(clap::Args)]

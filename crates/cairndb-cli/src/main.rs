@@ -32,6 +32,7 @@ mod repair;
 mod replay;
 mod report;
 mod scan;
+mod serve;
 mod upkeep;
 
 use std::process::ExitCode;
@@ -66,6 +67,7 @@ fn run(args: &Args) -> Result<(), Failure> {
         Command::Repair(repair) => repair::repair(target, repair),
         Command::Stats(stats) => report::stats(target, stats),
         Command::Inspect(inspect) => report::inspect(inspect),
+        Command::Serve(serve) => serve::serve(target, serve),
         Command::Demo(demo) => demo::demo(target, demo),
     }
 }

@@ -341,6 +341,27 @@ impl Reader {
         keys.into_iter().map(get).collect()
     }
 
+    /// When `key` expired: if its newest entry is one that did, and no compaction has dropped it since.
+    ///
+    /// ```
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let db = cairndb::Db::open(dir.path().join("db")).unwrap();
+    /// db.put_with_expiry("a", "1", 1_000)?; // in 1970
+    /// assert_eq!((db.get("a")?, db.expired_at_ms("a")?), (None, Some(1_000)));
+    /// db.delete("a")?;
+    /// assert_eq!(db.expired_at_ms("a")?, None);
+    /// # Ok::<(), cairndb::Error>(())
+    /// ```
+    pub fn expired_at_ms(&self, key: impl AsRef<[u8]>) -> Result<Option<u64>> {
+        let view = self.view()?;
+        if self.get_in(&view, key.as_ref())?.is_some() {
+            return Ok(None);
+        }
+        // By a clock that stands at the beginning, nothing has expired.
+        let before = View::new(Arc::clone(view.tables()), view.seq(), Some(0));
+        Ok(self.get_in(&before, key.as_ref())?.and_then(|entry| entry.expires_at_ms))
+    }
+
     /// Whether `key` has a value.
     pub fn contains(&self, key: impl AsRef<[u8]>) -> Result<bool> {
         Ok(self.get_entry(key)?.is_some())

@@ -1,0 +1,227 @@
+//! A client: what the server remembers of one connection.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::sync::Notify;
+
+use crate::commands::Command;
+use crate::pubsub::Kind;
+use crate::resp::reply::{Output, Protocol};
+
+/// What a listener may leave unread.
+const MAILBOX_LEN_MAX: usize = 32 << 20;
+
+/// One connection's state, which only its task touches.
+pub(crate) struct Client {
+    pub(crate) id: u64,
+    pub(crate) database: usize,
+    /// Whether it has shown who it is.
+    pub(crate) known: bool,
+    pub(crate) transaction: Option<Transaction>,
+    pub(crate) watch: Option<Watch>,
+    pub(crate) channels: BTreeSet<Vec<u8>>,
+    pub(crate) patterns: BTreeSet<Vec<u8>>,
+    pub(crate) mailbox: Arc<Mailbox>,
+    pub(crate) replies: Replies,
+    /// Whether the connection ends when the replies have gone.
+    pub(crate) leaving: bool,
+    pub(crate) shown: Arc<Shown>,
+}
+
+/// What other clients can see of it, in `CLIENT LIST`.
+pub(crate) struct Shown {
+    pub(crate) id: u64,
+    pub(crate) address: String,
+    pub(crate) local_address: String,
+    pub(crate) began: std::time::Instant,
+    pub(crate) state: Mutex<ShownState>,
+    /// Milliseconds after `began` at which its last command came.
+    pub(crate) last_command_ms: AtomicU64,
+    pub(crate) killed: AtomicBool,
+    pub(crate) wake: Notify,
+}
+
+#[derive(Clone, Default)]
+pub(crate) struct ShownState {
+    pub(crate) name: Vec<u8>,
+    pub(crate) library: Vec<u8>,
+    pub(crate) library_version: Vec<u8>,
+    pub(crate) database: usize,
+    pub(crate) command: &'static str,
+    pub(crate) channels: usize,
+    pub(crate) patterns: usize,
+    pub(crate) queued: Option<usize>,
+    pub(crate) resp3: bool,
+}
+
+/// Whether commands are answered.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) enum Replies {
+    #[default]
+    On,
+    Off,
+    /// Not this one, that set it so, nor the next.
+    SkipNext,
+    Skip,
+}
+
+/// Commands that wait for `EXEC`.
+#[derive(Default)]
+pub(crate) struct Transaction {
+    pub(crate) commands: Vec<(&'static Command, Vec<Vec<u8>>)>,
+    /// Whether one of them could not be queued.
+    pub(crate) aborted: bool,
+}
+
+/// What `EXEC` depends on.
+pub(crate) struct Watch {
+    /// Set when a key that is watched is written.
+    pub(crate) dirty: Arc<AtomicBool>,
+    /// Watched keys that may expire.
+    pub(crate) expiring: Vec<(usize, Vec<u8>)>,
+}
+
+/// Messages that wait until the client's task sends them.
+pub(crate) struct Mailbox {
+    messages: Mutex<Output>,
+    resp3: AtomicBool,
+    len: AtomicUsize,
+    overrun: AtomicBool,
+    shown: Arc<Shown>,
+}
+
+impl Mailbox {
+    pub(crate) fn new(shown: Arc<Shown>) -> Mailbox {
+        Mailbox {
+            messages: Mutex::default(),
+            resp3: AtomicBool::new(false),
+            len: AtomicUsize::new(0),
+            overrun: AtomicBool::new(false),
+            shown,
+        }
+    }
+
+    pub(crate) fn speak(&self, protocol: Protocol) {
+        self.resp3.store(protocol == Protocol::Resp3, Ordering::Relaxed);
+    }
+
+    /// Leaves a message, and wakes the client's task.
+    pub(crate) fn push(&self, write: impl FnOnce(&mut Output)) {
+        let mut messages = self.messages.lock().unwrap_or_else(PoisonError::into_inner);
+        if messages.len() > MAILBOX_LEN_MAX {
+            self.overrun.store(true, Ordering::Relaxed);
+        } else {
+            let resp3 = self.resp3.load(Ordering::Relaxed);
+            messages.protocol = if resp3 { Protocol::Resp3 } else { Protocol::Resp2 };
+            write(&mut messages);
+        }
+        self.len.store(messages.len(), Ordering::Release);
+        drop(messages);
+        self.shown.wake.notify_one();
+    }
+
+    /// What was left since the last call; `None` if messages were lost, and the client must go.
+    pub(crate) fn take(&self) -> Option<Vec<u8>> {
+        if self.overrun.load(Ordering::Relaxed) {
+            return None;
+        }
+        if self.len.load(Ordering::Acquire) == 0 {
+            return Some(Vec::new());
+        }
+        self.len.store(0, Ordering::Release);
+        Some(self.messages.lock().unwrap_or_else(PoisonError::into_inner).take())
+    }
+}
+
+impl Client {
+    pub(crate) fn new(shown: Arc<Shown>, known: bool) -> Client {
+        Client {
+            id: shown.id,
+            database: 0,
+            known,
+            transaction: None,
+            watch: None,
+            channels: BTreeSet::new(),
+            patterns: BTreeSet::new(),
+            mailbox: Arc::new(Mailbox::new(shown.clone())),
+            replies: Replies::On,
+            leaving: false,
+            shown,
+        }
+    }
+
+    pub(crate) fn listens_to(&mut self, kind: Kind) -> &mut BTreeSet<Vec<u8>> {
+        match kind {
+            Kind::Channel => &mut self.channels,
+            Kind::Pattern => &mut self.patterns,
+        }
+    }
+
+    /// Whether it listens, and so, in the second version of the protocol, can do little else.
+    pub(crate) fn listens(&self) -> bool {
+        !self.channels.is_empty() || !self.patterns.is_empty()
+    }
+}
+
+impl Shown {
+    pub(crate) fn new(id: u64, address: String, local_address: String) -> Shown {
+        Shown {
+            id,
+            address,
+            local_address,
+            began: std::time::Instant::now(),
+            state: Mutex::default(),
+            last_command_ms: AtomicU64::new(0),
+            killed: AtomicBool::new(false),
+            wake: Notify::new(),
+        }
+    }
+
+    pub(crate) fn state(&self) -> ShownState {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn change(&self, change: impl FnOnce(&mut ShownState)) {
+        change(&mut self.state.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Has the connection end as soon as its task sees it.
+    pub(crate) fn kill(&self) {
+        self.killed.store(true, Ordering::Relaxed);
+        self.wake.notify_one();
+    }
+
+    /// The line of `CLIENT LIST`, with the fields that Redis has and that mean something here.
+    pub(crate) fn line(&self) -> String {
+        let state = self.state();
+        let age_ms = self.began.elapsed().as_millis() as u64;
+        let idle_ms = age_ms.saturating_sub(self.last_command_ms.load(Ordering::Relaxed));
+        let listens = state.channels + state.patterns > 0;
+        let flags = match (listens, state.queued) {
+            (true, _) => "P",
+            (false, Some(_)) => "x",
+            (false, None) => "N",
+        };
+        format!(
+            "id={} addr={} laddr={} fd=-1 name={} age={} idle={} flags={flags} db={} sub={} psub={} multi={} qbuf=0 \
+             qbuf-free=0 argv-mem=0 obl=0 oll=0 omem=0 tot-mem=0 events=r cmd={} user=default redir=-1 resp={} lib-name={} \
+             lib-ver={}",
+            self.id,
+            self.address,
+            self.local_address,
+            String::from_utf8_lossy(&state.name),
+            age_ms / 1_000,
+            idle_ms / 1_000,
+            state.database,
+            state.channels,
+            state.patterns,
+            state.queued.map_or(-1, |n| n as i64),
+            if state.command.is_empty() { "NULL" } else { state.command },
+            if state.resp3 { 3 } else { 2 },
+            String::from_utf8_lossy(&state.library),
+            String::from_utf8_lossy(&state.library_version),
+        )
+    }
+}

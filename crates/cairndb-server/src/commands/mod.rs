@@ -1,0 +1,202 @@
+//! Commands: the table of all that clients can ask for, and what they run in.
+//!
+//! A command's row says how many words it takes, which of them are keys, and what it does to data; everything that treats
+//! commands alike (arity, who may, transactions, `COMMAND`, the compatibility table) reads the row.
+
+mod bits;
+mod connection;
+mod keys;
+mod options;
+mod pubsub;
+mod server;
+mod strings;
+mod table;
+mod transactions;
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use crate::client::Client;
+use crate::events::{Class, Event};
+use crate::resp::reply::Output;
+use crate::resp::request;
+use crate::server::Server;
+use crate::store::{Data, Held};
+pub(crate) use table::{Command, Flags, TABLE, find};
+
+/// What a command runs in.
+pub(crate) struct Context<'a> {
+    pub(crate) server: &'a Arc<Server>,
+    pub(crate) client: &'a mut Client,
+    pub(crate) data: Data<'a>,
+    pub(crate) out: &'a mut Output,
+}
+
+/// Whether a command was done; its reply has been written, or is the refusal.
+pub(crate) type Answer = Result<(), Refusal>;
+
+/// Why a command was not done.
+#[derive(Debug)]
+pub(crate) enum Refusal {
+    /// The reply, its code first.
+    Text(Cow<'static, str>),
+    Engine(cairndb::Error),
+}
+
+impl Refusal {
+    pub(crate) const fn text(text: &'static str) -> Refusal {
+        Refusal::Text(Cow::Borrowed(text))
+    }
+
+    /// What the client is told.
+    pub(crate) fn reply(&self) -> Cow<'static, str> {
+        match self {
+            Refusal::Text(text) => text.clone(),
+            Refusal::Engine(error) => engine_reply(error),
+        }
+    }
+}
+
+impl From<cairndb::Error> for Refusal {
+    fn from(error: cairndb::Error) -> Refusal {
+        Refusal::Engine(error)
+    }
+}
+
+/// How an error of the engine is told.
+pub(crate) fn engine_reply(error: &cairndb::Error) -> Cow<'static, str> {
+    format!("ERR {error}").into()
+}
+
+pub(crate) const SYNTAX: Refusal = Refusal::text("ERR syntax error");
+pub(crate) const NOT_AN_INTEGER: Refusal = Refusal::text("ERR value is not an integer or out of range");
+
+impl Context<'_> {
+    pub(crate) fn get(&self, key: &[u8]) -> Result<Option<Held>, Refusal> {
+        Ok(self.data.get(self.client.database, key)?)
+    }
+
+    pub(crate) fn get_many(&self, keys: &[&[u8]]) -> Result<Vec<Option<crate::store::Bytes>>, Refusal> {
+        Ok(self.data.get_many(self.client.database, keys)?)
+    }
+
+    pub(crate) fn contains(&self, key: &[u8]) -> Result<bool, Refusal> {
+        Ok(self.data.contains(self.client.database, key)?)
+    }
+
+    pub(crate) fn put(&mut self, key: &[u8], value: &[u8], expires_at_ms: Option<u64>) {
+        self.data.put(self.client.database, key, value, expires_at_ms);
+    }
+
+    pub(crate) fn delete(&mut self, key: &[u8]) {
+        self.data.delete(self.client.database, key);
+    }
+
+    pub(crate) fn happened(&mut self, class: Class, name: &'static str, key: &[u8]) {
+        self.happened_in(self.client.database, class, name, key);
+    }
+
+    pub(crate) fn happened_in(&mut self, database: usize, class: Class, name: &'static str, key: &[u8]) {
+        if self.server.events.wants(class) {
+            self.data.happened(Event { name, database, key: key.to_vec() });
+        }
+    }
+}
+
+/// Runs a command whose arity and permission are settled. A refusal leaves nothing of a reply, but itself.
+pub(crate) fn run(c: &mut Context<'_>, command: &Command, words: &[&[u8]]) -> bool {
+    let before = c.out.len();
+    match (command.run)(c, words) {
+        Ok(()) => true,
+        Err(refusal) => {
+            c.out.truncate(before);
+            c.out.error(&refusal.reply());
+            false
+        }
+    }
+}
+
+/// The command that these words ask for, if they could be one: it is there, and has as many words as it takes.
+pub(crate) fn resolve(words: &[&[u8]]) -> Result<&'static Command, Refusal> {
+    let command = find(words[0]).ok_or_else(|| unknown(words))?;
+    let Some(sub) = words.get(1).and_then(|word| Some((table::subcommands(command.name)?, word))) else {
+        return if command.takes(words.len()) { Ok(command) } else { Err(wrong_arity(command.name)) };
+    };
+    let (subcommands, word) = sub;
+    let found = subcommands.iter().find(|(name, _)| word.eq_ignore_ascii_case(name.as_bytes()));
+    let (name, arity) = found.ok_or_else(|| unknown_subcommand(&command.name.to_ascii_uppercase(), word))?;
+    match table::takes(*arity, words.len()) {
+        true => Ok(command),
+        false => Err(wrong_arity(&format!("{}|{name}", command.name))),
+    }
+}
+
+/// What is said of a command that is not there.
+fn unknown(words: &[&[u8]]) -> Refusal {
+    let mut told = String::new();
+    let mut len = 0;
+    for word in &words[1..] {
+        if len >= TOLD_LEN_MAX {
+            break;
+        }
+        let word = told_word(word, TOLD_LEN_MAX - len);
+        len += word.len() + 3;
+        told += &format!("'{word}' ");
+    }
+    let name = told_word(words[0], TOLD_LEN_MAX);
+    Refusal::Text(format!("ERR unknown command '{name}', with args beginning with: {told}").into())
+}
+
+/// How much of a word is told.
+const TOLD_LEN_MAX: usize = 128;
+
+/// A word as errors tell it: it ends where Redis's strings end, and is not all told if it is long.
+fn told_word(word: &[u8], len_max: usize) -> Cow<'_, str> {
+    let end = word.iter().position(|&byte| byte == 0).unwrap_or(word.len());
+    String::from_utf8_lossy(&word[..end.min(len_max)])
+}
+
+pub(crate) fn wrong_arity(command: &str) -> Refusal {
+    Refusal::Text(format!("ERR wrong number of arguments for '{command}' command").into())
+}
+
+fn unknown_subcommand(command: &str, word: &[u8]) -> Refusal {
+    let word = told_word(word, TOLD_LEN_MAX);
+    Refusal::Text(format!("ERR unknown subcommand '{word}'. Try {command} HELP.").into())
+}
+
+/// What is said of a subcommand that cannot have the words it was given.
+fn unfit_subcommand(command: &str, word: &[u8]) -> Refusal {
+    let word = told_word(word, TOLD_LEN_MAX);
+    let told =
+        format!("ERR unknown subcommand or wrong number of arguments for '{word}'. Try {command} HELP.");
+    Refusal::Text(told.into())
+}
+
+/// Answers `HELP` of a command with subcommands, as Redis lays it out.
+fn help(c: &mut Context<'_>, command: &str, rows: &[(&str, &str)]) -> Answer {
+    c.out.array(rows.len() * 2 + 3);
+    c.out.simple(&format!("{command} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:"));
+    for (form, told) in rows {
+        c.out.simple(form);
+        c.out.simple(&format!("    {told}"));
+    }
+    c.out.simple("HELP");
+    c.out.simple("    Prints this help.");
+    Ok(())
+}
+
+fn integer(word: &[u8]) -> Result<i64, Refusal> {
+    request::integer(word).ok_or(NOT_AN_INTEGER)
+}
+
+/// The bytes from `start` to `end`, both within, counted from the end where negative.
+fn slice(value: &[u8], start: i64, end: i64) -> &[u8] {
+    let len = value.len() as i64;
+    if (start < 0 && end < 0 && start > end) || value.is_empty() {
+        return &[];
+    }
+    let from_end = |at: i64| if at < 0 { len.saturating_add(at).max(0) } else { at };
+    let (first, last) = (from_end(start), from_end(end).min(len - 1));
+    if first > last { &[] } else { &value[first as usize..=last as usize] }
+}

@@ -1,0 +1,281 @@
+//! A connection: bytes in, commands run, replies out.
+//!
+//! What has come is run to its end before anything is sent: so a pipeline is one turn of the store, one sync and one
+//! write to the socket. Replies are held back until every turn that they tell of has settled.
+//!
+//! Invariants:
+//! - I1. No reply leaves before what it tells of is as durable as promised; if that fails, the reply is the error.
+//! - I2. A client that does not read is not read from: its replies stop at `OUTPUT_LEN_MAX`, and one reply more.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::sync::watch;
+
+use crate::client::{Client, Replies};
+use crate::commands::{self, Command, Context, Flags, engine_reply};
+use crate::resp::reply::{Output, Protocol};
+use crate::resp::request::{ProtocolError, RequestLimits, RequestParser};
+use crate::server::Server;
+use crate::store::Outcome;
+
+/// Room for what is read at once.
+const READ_LEN: usize = 16 * 1024;
+/// How much may wait to be sent before the next command is run.
+const OUTPUT_LEN_MAX: usize = 256 * 1024;
+
+/// One client's requests and replies.
+pub(crate) struct Connection<S> {
+    server: Arc<Server>,
+    stream: S,
+    client: Client,
+    parser: RequestParser,
+    input: Vec<u8>,
+    out: Output,
+    unsettled: Vec<Unsettled>,
+}
+
+/// Replies that depend on a turn.
+struct Unsettled {
+    outcome: Arc<Outcome>,
+    /// Where they begin and end in the output.
+    replies: Vec<(usize, usize)>,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+    pub(crate) fn new(server: Arc<Server>, stream: S, client: Client) -> Connection<S> {
+        let (parser, input, out) = (RequestParser::default(), Vec::new(), Output::default());
+        Connection { server, stream, client, parser, input, out, unsettled: Vec::new() }
+    }
+
+    /// Serves the client until it leaves, or the server does.
+    pub(crate) async fn serve(mut self, stop: watch::Receiver<bool>) -> io::Result<()> {
+        let served = self.turns(stop).await;
+        let Connection { server, client, .. } = &mut self;
+        server.leave(client);
+        served
+    }
+
+    async fn turns(&mut self, mut stop: watch::Receiver<bool>) -> io::Result<()> {
+        let shown = self.client.shown.clone();
+        loop {
+            let more = self.run();
+            self.settle().await;
+            let Some(mail) = self.client.mailbox.take() else { return Ok(()) };
+            self.out.raw(&mail);
+            if !self.out.is_empty() {
+                let bytes = self.out.take();
+                self.server.counters.bytes_out.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+                tokio::select! {
+                    sent = self.stream.write_all(&bytes) => sent?,
+                    () = killed(&shown) => return Ok(()),
+                }
+                self.out.reuse(bytes);
+            }
+            if self.client.leaving || *stop.borrow() {
+                return self.stream.shutdown().await;
+            }
+            if more {
+                continue;
+            }
+            let wanted = self.parser.wanted().saturating_sub(self.input.len());
+            // Room grows with what came, not with what was announced.
+            self.input.reserve(wanted.clamp(READ_LEN, self.input.len().max(READ_LEN)));
+            tokio::select! {
+                read = self.stream.read_buf(&mut self.input) => {
+                    let read = read?;
+                    if read == 0 {
+                        return Ok(());
+                    }
+                    self.server.counters.bytes_in.fetch_add(read as u64, Ordering::Relaxed);
+                }
+                () = shown.wake.notified() => {
+                    if shown.killed.load(Ordering::Relaxed) {
+                        return Ok(());
+                    }
+                }
+                _ = stop.changed() => {}
+            }
+        }
+    }
+
+    /// Runs the requests that are all there; `true` if it stopped before the last of them.
+    fn run(&mut self) -> bool {
+        let mut at = 0;
+        let mut last: Option<&'static Command> = None;
+        let mut more = false;
+        // The parser's words borrow the input, and running needs the rest.
+        let input = std::mem::take(&mut self.input);
+        let mut parser = std::mem::take(&mut self.parser);
+        while !self.client.leaving {
+            let word_len_max = 512 << 20;
+            let limits = RequestLimits { word_len_max, known: self.client.known };
+            match parser.next(&input[at..], limits) {
+                Ok(None) => break,
+                Ok(Some(request)) => {
+                    at += request.len;
+                    if !request.words.is_empty() {
+                        last = self.execute(&request.words).or(last);
+                    }
+                }
+                Err(ProtocolError(text)) => {
+                    self.out.error(&format!("ERR {text}"));
+                    self.client.leaving = true;
+                }
+            }
+            if self.out.len() > OUTPUT_LEN_MAX {
+                more = true;
+                break;
+            }
+        }
+        (self.input, self.parser) = (input, parser);
+        if at == self.input.len() {
+            self.input.clear();
+            self.input.shrink_to(READ_LEN * 4);
+        } else {
+            self.input.drain(..at);
+        }
+        if let Some(command) = last {
+            self.show(command);
+        }
+        more
+    }
+
+    /// Has `CLIENT LIST` know of it.
+    fn show(&self, command: &'static Command) {
+        let client = &self.client;
+        let age_ms = client.shown.began.elapsed().as_millis() as u64;
+        client.shown.last_command_ms.store(age_ms, Ordering::Relaxed);
+        client.shown.change(|state| {
+            state.command = command.name;
+            state.database = client.database;
+            state.channels = client.channels.len();
+            state.patterns = client.patterns.len();
+            state.queued = client.transaction.as_ref().map(|transaction| transaction.commands.len());
+        });
+    }
+
+    /// Runs one command, or queues it, and writes its reply.
+    fn execute(&mut self, words: &[&[u8]]) -> Option<&'static Command> {
+        let start = self.out.len();
+        self.server.counters.commands.fetch_add(1, Ordering::Relaxed);
+        if is_http(words[0]) {
+            self.client.leaving = true;
+            return None;
+        }
+        let command = commands::resolve(words);
+        let named = command.as_ref().ok().copied();
+        match command.and_then(|command| self.admit(command, words)) {
+            Ok(Some(command)) => self.perform(command, words, start),
+            Ok(None) => {}
+            Err(refusal) => {
+                if words[0].eq_ignore_ascii_case(b"exec") {
+                    (self.client.transaction, self.client.watch) = (None, None);
+                    let why = refusal.reply();
+                    let why = why.strip_prefix("ERR ").unwrap_or(&why);
+                    self.out.error(&format!("EXECABORT Transaction discarded because of: {why}"));
+                } else {
+                    if let Some(transaction) = &mut self.client.transaction {
+                        transaction.aborted = true;
+                    }
+                    self.out.error(&refusal.reply());
+                }
+            }
+        }
+        match self.client.replies {
+            Replies::On => {}
+            Replies::SkipNext => self.client.replies = Replies::Skip,
+            Replies::Skip => {
+                self.client.replies = Replies::On;
+                self.out.truncate(start);
+            }
+            Replies::Off => self.out.truncate(start),
+        }
+        named
+    }
+
+    /// The command, if it is to be run now; `None` if it was queued.
+    fn admit(
+        &mut self,
+        command: &'static Command,
+        words: &[&[u8]],
+    ) -> Result<Option<&'static Command>, commands::Refusal> {
+        let client = &mut self.client;
+        if !client.known && !command.flags.has(Flags::NO_AUTH) {
+            return Err(commands::Refusal::text("NOAUTH Authentication required."));
+        }
+        if self.out.protocol == Protocol::Resp2 && client.listens() && !command.flags.has(Flags::PUBSUB) {
+            let name = command.name;
+            let told = format!(
+                "ERR Can't execute '{name}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in \
+                 this context"
+            );
+            return Err(commands::Refusal::Text(told.into()));
+        }
+        if let Some(transaction) = &mut client.transaction
+            && !command.flags.has(Flags::NOT_QUEUED)
+        {
+            if command.flags.has(Flags::NO_MULTI) {
+                return Err(commands::Refusal::text("ERR Command not allowed inside a transaction"));
+            }
+            transaction.commands.push((command, words.iter().map(|word| word.to_vec()).collect()));
+            self.out.raw(b"+QUEUED\r\n");
+            return Ok(None);
+        }
+        Ok(Some(command))
+    }
+
+    fn perform(&mut self, command: &'static Command, words: &[&[u8]], start: usize) {
+        let server = &self.server;
+        // Who has written and not settled must find what it wrote.
+        let gather = command.flags.has(Flags::WRITE) || !self.unsettled.is_empty();
+        let data = if gather { server.store.gather() } else { server.store.present() };
+        let mut context = Context { server, client: &mut self.client, data, out: &mut self.out };
+        commands::run(&mut context, command, words);
+        let outcome = context.data.outcome();
+        drop(context);
+        let Some(outcome) = outcome else { return };
+        let reply = (start, self.out.len());
+        match self.unsettled.last_mut() {
+            Some(last) if Arc::ptr_eq(&last.outcome, &outcome) => last.replies.push(reply),
+            _ => self.unsettled.push(Unsettled { outcome, replies: vec![reply] }),
+        }
+    }
+
+    /// Waits for the turns that replies tell of. Where one failed, its error takes the replies' place.
+    async fn settle(&mut self) {
+        let mut failed: Vec<(usize, usize, Arc<cairndb::Error>)> = Vec::new();
+        for Unsettled { outcome, replies } in std::mem::take(&mut self.unsettled) {
+            let server = &self.server;
+            if let Err(error) = server.store.settle(&outcome, |events| server.publish_events(events)).await {
+                failed.extend(replies.into_iter().map(|(start, end)| (start, end, error.clone())));
+            }
+        }
+        if failed.is_empty() {
+            return;
+        }
+        let told = self.out.take();
+        let mut at = 0;
+        for (start, end, error) in failed {
+            self.out.raw(&told[at..start]);
+            if start < end {
+                self.out.error(&engine_reply(&error));
+            }
+            at = end;
+        }
+        self.out.raw(&told[at..]);
+    }
+}
+
+async fn killed(shown: &crate::client::Shown) {
+    while !shown.killed.load(Ordering::Relaxed) {
+        shown.wake.notified().await;
+    }
+}
+
+/// Whether this is the start of what a browser sends: somebody has it talk to a port that it should not.
+fn is_http(word: &[u8]) -> bool {
+    word.eq_ignore_ascii_case(b"post") || word.eq_ignore_ascii_case(b"host:")
+}

@@ -1,0 +1,24 @@
+//! The server: the same database directory behind the Redis protocol.
+//!
+//! Rooms, in the order in which they are best read: `resp` (the protocol), `store` (turns that share a write and a sync),
+//! `commands` (a row and a function each), `client` and `pubsub` (what is remembered of connections), `connection` (the
+//! loop that ties them together), `server`, `sweep` (what has expired), `listen`.
+
+mod client;
+mod commands;
+mod connection;
+mod events;
+mod float;
+mod glob;
+mod listen;
+mod pubsub;
+mod random;
+mod resp;
+mod scans;
+mod server;
+mod settings;
+mod store;
+mod sweep;
+
+pub use cairndb::Durability;
+pub use listen::{Config, Error, Running, start};

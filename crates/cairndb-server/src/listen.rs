@@ -1,0 +1,201 @@
+//! Listening: where clients come in, and how the server begins and ends.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use cairndb::{Db, Durability};
+use tokio::io::AsyncWriteExt;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::runtime::Runtime;
+use tokio::sync::watch;
+
+use crate::connection::Connection;
+use crate::server::Server;
+use crate::settings::Settings;
+
+/// How long clients have to take their last replies.
+const DRAIN: Duration = Duration::from_secs(5);
+
+/// What a server is started with.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The database's directory; made if it is not there.
+    pub directory: PathBuf,
+    /// Where the Redis protocol is spoken: an address and a port, 0 for any that is free.
+    pub listen: String,
+    /// What a write waits for before it is answered.
+    pub durability: Durability,
+    /// What clients must show first.
+    pub password: Option<String>,
+    /// How many may be connected at a time.
+    pub clients_max: usize,
+    /// What the engine may take, in bytes.
+    pub memory_budget_bytes: u64,
+}
+
+/// Why a server did not start, or did not end well.
+#[derive(Debug)]
+pub enum Error {
+    /// The database's.
+    Engine(cairndb::Error),
+    /// The network's, or the operating system's.
+    Io {
+        /// What was being done.
+        what: String,
+        /// Why it failed.
+        source: io::Error,
+    },
+}
+
+/// A server that runs, on threads of its own.
+pub struct Running {
+    address: SocketAddr,
+    stop: watch::Sender<bool>,
+    runtime: Runtime,
+    server: Arc<Server>,
+    db: Db,
+}
+
+/// Opens the database and serves it.
+///
+/// Errors: `Engine` as `cairndb::Options::open`; `Io` where nobody can listen.
+///
+/// ```
+/// # use cairndb_server::{Config, Durability};
+/// # let directory = std::env::temp_dir().join(format!("cairn-doc-{}", std::process::id()));
+/// let running = cairndb_server::start(Config {
+///     directory: directory.clone(),
+///     listen: "127.0.0.1:0".into(),
+///     durability: Durability::Os,
+///     password: None,
+///     clients_max: 100,
+///     memory_budget_bytes: 32 << 20,
+/// })?;
+/// println!("redis-cli -p {}", running.address().port());
+/// running.stop()?;
+/// # std::fs::remove_dir_all(directory).ok();
+/// # Ok::<(), cairndb_server::Error>(())
+/// ```
+pub fn start(config: Config) -> Result<Running, Error> {
+    let options = cairndb::Options {
+        memory_budget_bytes: config.memory_budget_bytes,
+        durability: config.durability,
+        ..cairndb::Options::default()
+    };
+    let threads = std::thread::available_parallelism().map_or(2, |n| n.get()).max(2);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build();
+    let runtime = runtime.map_err(|source| Error::io("cannot start threads", source))?;
+    // Before the database: a busy port must not cost a recovery.
+    let listener = runtime.block_on(TcpListener::bind(&config.listen));
+    let listener =
+        listener.map_err(|source| Error::io(&format!("cannot listen on {}", config.listen), source))?;
+    let address = listener.local_addr().map_err(|source| Error::io("cannot tell the address", source))?;
+    let db = options.open(&config.directory).map_err(Error::Engine)?;
+    let settings = Settings {
+        durability: config.durability,
+        password: config.password,
+        clients_max: config.clients_max,
+        word_len_max: 512 << 20,
+        port: address.port(),
+        bind: address.ip().to_string(),
+        directory: config.directory.display().to_string(),
+    };
+    let server = Arc::new(Server::new(db.clone(), settings).map_err(Error::Engine)?);
+    let (stop, stopped) = watch::channel(false);
+    runtime.spawn(crate::sweep::sweep(server.clone(), stopped.clone()));
+    runtime.spawn(accept(server.clone(), listener, stopped));
+    Ok(Running { address, stop, runtime, server, db })
+}
+
+impl Running {
+    /// Where the Redis protocol is spoken.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Returns when the process is asked to end: by `SIGTERM` or `SIGINT`.
+    ///
+    /// Errors: `Io` if nobody can wait for signals here.
+    pub fn until_asked_to_end(&self) -> Result<(), Error> {
+        use tokio::signal::unix::{SignalKind, signal};
+        let asked = async {
+            let (mut terminate, mut interrupt) =
+                (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+            Ok(())
+        };
+        self.runtime.block_on(asked).map_err(|source| Error::io("cannot wait for signals", source))
+    }
+
+    /// Takes no more clients, answers what those who are there have sent, and closes the database.
+    ///
+    /// Errors: `Engine` as `cairndb::Db::close`.
+    pub fn stop(self) -> Result<(), Error> {
+        _ = self.stop.send(true);
+        let drained = async {
+            while !self.server.clients().is_empty() {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        _ = self.runtime.block_on(async { tokio::time::timeout(DRAIN, drained).await });
+        self.runtime.shutdown_timeout(DRAIN);
+        self.db.close().map_err(Error::Engine)
+    }
+}
+
+impl Error {
+    fn io(what: &str, source: io::Error) -> Error {
+        Error::Io { what: what.to_string(), source }
+    }
+}
+
+impl std::fmt::Display for Error {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Error::Engine(error) => error.fmt(f),
+            Error::Io { what, source } => write!(f, "{what}: {source}"),
+        }
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Error::Engine(error) => Some(error),
+            Error::Io { source, .. } => Some(source),
+        }
+    }
+}
+
+async fn accept(server: Arc<Server>, listener: TcpListener, mut stopped: watch::Receiver<bool>) {
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = stopped.changed() => return,
+        };
+        match accepted {
+            Ok((stream, peer)) => welcome(&server, stream, peer, &stopped),
+            // Most often there are no file descriptors left: clients that go give some back.
+            Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+        }
+    }
+}
+
+fn welcome(server: &Arc<Server>, mut stream: TcpStream, peer: SocketAddr, stopped: &watch::Receiver<bool>) {
+    _ = stream.set_nodelay(true);
+    let local = stream.local_addr().map_or_else(|_| String::new(), |address| address.to_string());
+    let (server, stopped) = (server.clone(), stopped.clone());
+    tokio::spawn(async move {
+        match server.enter(peer.to_string(), local) {
+            // A client that breaks off is no concern of anybody else's.
+            Some(client) => _ = Connection::new(server.clone(), stream, client).serve(stopped).await,
+            None => _ = stream.write_all(b"-ERR max number of clients reached\r\n").await,
+        }
+    });
+}

@@ -1,0 +1,157 @@
+//! The server: what all connections share.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Instant;
+
+use cairndb::Db;
+
+use crate::client::{Client, Shown};
+use crate::events::{Event, Wanted};
+use crate::pubsub::{Channels, Kind};
+use crate::scans::Scans;
+use crate::settings::Settings;
+use crate::store::Store;
+
+/// The version of Redis whose commands these are; clients look at it.
+pub(crate) const REDIS_VERSION: &str = "7.0.15";
+
+/// One running server.
+pub(crate) struct Server {
+    pub(crate) store: Store,
+    pub(crate) settings: RwLock<Settings>,
+    pub(crate) events: Wanted,
+    pub(crate) channels: Channels,
+    pub(crate) scans: Scans,
+    pub(crate) counters: Counters,
+    pub(crate) began: Instant,
+    clients: Mutex<HashMap<u64, Arc<Shown>>>,
+    next_client: AtomicU64,
+}
+
+/// What has happened since the start.
+#[derive(Default)]
+pub(crate) struct Counters {
+    pub(crate) connections: AtomicU64,
+    pub(crate) refused_connections: AtomicU64,
+    pub(crate) commands: AtomicU64,
+    pub(crate) bytes_in: AtomicU64,
+    pub(crate) bytes_out: AtomicU64,
+    pub(crate) hits: AtomicU64,
+    pub(crate) misses: AtomicU64,
+    pub(crate) expired: AtomicU64,
+}
+
+impl Counters {
+    /// Begins anew.
+    pub(crate) fn reset(&self) {
+        let Counters {
+            connections,
+            refused_connections,
+            commands,
+            bytes_in,
+            bytes_out,
+            hits,
+            misses,
+            expired,
+        } = self;
+        for counter in
+            [connections, refused_connections, commands, bytes_in, bytes_out, hits, misses, expired]
+        {
+            counter.store(0, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Server {
+    pub(crate) fn new(db: Db, settings: Settings) -> cairndb::Result<Server> {
+        Ok(Server {
+            store: Store::new(db, now_ms)?,
+            settings: RwLock::new(settings),
+            events: Wanted::default(),
+            channels: Channels::default(),
+            scans: Scans::default(),
+            counters: Counters::default(),
+            began: Instant::now(),
+            clients: Mutex::default(),
+            next_client: AtomicU64::new(1),
+        })
+    }
+
+    pub(crate) fn settings(&self) -> Settings {
+        self.settings.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn password(&self) -> Option<String> {
+        self.settings.read().unwrap_or_else(PoisonError::into_inner).password.clone()
+    }
+
+    /// Whether this user has this password. How long it takes does not tell how much of it is right.
+    pub(crate) fn may_enter(&self, user: &[u8], password: &[u8]) -> bool {
+        use subtle::ConstantTimeEq;
+        match self.password() {
+            None => user == b"default",
+            Some(expected) => user == b"default" && bool::from(expected.as_bytes().ct_eq(password)),
+        }
+    }
+
+    /// A client that has come; `None` if there are as many as there may be.
+    pub(crate) fn enter(&self, address: String, local_address: String) -> Option<Client> {
+        let mut clients = self.lock_clients();
+        if clients.len() >= self.settings().clients_max {
+            self.counters.refused_connections.fetch_add(1, Ordering::Relaxed);
+            return None;
+        }
+        self.counters.connections.fetch_add(1, Ordering::Relaxed);
+        let id = self.next_client.fetch_add(1, Ordering::Relaxed);
+        let shown = Arc::new(Shown::new(id, address, local_address));
+        clients.insert(id, shown.clone());
+        drop(clients);
+        Some(Client::new(shown, self.password().is_none()))
+    }
+
+    pub(crate) fn leave(&self, client: &mut Client) {
+        self.leave_channels(client);
+        self.lock_clients().remove(&client.id);
+    }
+
+    pub(crate) fn leave_channels(&self, client: &mut Client) {
+        for kind in [Kind::Channel, Kind::Pattern] {
+            for name in std::mem::take(client.listens_to(kind)) {
+                self.channels.leave(kind, &name, client.id);
+            }
+        }
+    }
+
+    /// All that are connected, the oldest first.
+    pub(crate) fn clients(&self) -> Vec<Arc<Shown>> {
+        let mut clients: Vec<_> = self.lock_clients().values().cloned().collect();
+        clients.sort_by_key(|shown| shown.id);
+        clients
+    }
+
+    /// Tells those who listen what happened to keys.
+    pub(crate) fn publish_events(&self, events: Vec<Event>) {
+        for Event { name, database, key, .. } in events {
+            if self.events.by_key() {
+                let channel = [format!("__keyspace@{database}__:").as_bytes(), &key].concat();
+                self.channels.publish(&channel, name.as_bytes());
+            }
+            if self.events.by_event() {
+                let channel = format!("__keyevent@{database}__:{name}");
+                self.channels.publish(channel.as_bytes(), &key);
+            }
+        }
+    }
+
+    fn lock_clients(&self) -> MutexGuard<'_, HashMap<u64, Arc<Shown>>> {
+        self.clients.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Milliseconds since 1970.
+pub(crate) fn now_ms() -> u64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    since.as_millis() as u64
+}

@@ -1,0 +1,445 @@
+//! The store: the databases, read in the present, and written in turns that share a write and a sync.
+//!
+//! A write is staged: it goes into the batch of the turn that gathers, and into that turn's overlay, where later commands
+//! find it. When a client's pipeline has run, the client settles the turn: whoever comes first writes the batch for all,
+//! and replies go out when it is as durable as the server promises. While one turn is written, the next gathers.
+//!
+//! Invariants:
+//! - I1. What reads without the turn's lock is what has been written, and is as durable as promised.
+//! - I2. Who has looked at an overlay replies only after that turn has settled; if it fails, so does the reply.
+//! - I3. A turn that gathers on top of one that fails, fails with it: its commands have seen what never was.
+//! - I4. Commands that write run one after the other, under the turn's lock; a transaction holds it from end to end.
+//!
+//! When things break: an error of the engine goes to every client whose commands were in the turn; nothing of the turn
+//! was written, and the next begins anew.
+
+use std::collections::{BTreeMap, HashMap};
+use std::ops::{Bound, ControlFlow, Deref};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+
+use cairndb::{Batch, Db, KeyRange, Keyspace, Value};
+use tokio::sync::Notify;
+
+use crate::events::Event;
+
+/// How many databases a client can select, as in Redis's own configuration.
+pub(crate) const DATABASES: usize = 16;
+
+/// The keyspace of what the server keeps for itself.
+pub(crate) const KEYSPACE_SERVER: u8 = 254;
+
+/// In the server's keyspace: `t`, when, the database, and the key that expires then.
+const EXPIRY: u8 = b't';
+
+/// Longer keys expire when they are read, and leave with a compaction, but the sweep does not know them.
+const SWEPT_KEY_LEN_MAX: usize = 65_535 - 10;
+
+/// The databases of one directory.
+pub(crate) struct Store {
+    db: Db,
+    databases: Vec<Keyspace>,
+    own: Keyspace,
+    turn: Mutex<Turn>,
+    now_ms: fn() -> u64,
+}
+
+/// What has been staged and not written, and who wants to know of writes.
+struct Turn {
+    gathering: Staged,
+    /// What the turn that is being written changes, and how that will end.
+    committing: Option<(Overlay, Arc<Outcome>)>,
+    watches: HashMap<(usize, Vec<u8>), Vec<Weak<AtomicBool>>>,
+}
+
+/// A turn that gathers.
+#[derive(Default)]
+struct Staged {
+    batch: Batch,
+    overlay: Overlay,
+    events: Vec<Event>,
+    outcome: Arc<Outcome>,
+}
+
+/// What a turn would change.
+#[derive(Default)]
+struct Overlay {
+    databases: [Changes; DATABASES],
+}
+
+#[derive(Default)]
+struct Changes {
+    /// Whether everything that was there before the turn is gone.
+    cleared: bool,
+    /// What each key holds now; `None` for nothing.
+    entries: BTreeMap<Vec<u8>, Option<Held>>,
+}
+
+/// How a turn ended, for those who wait for it.
+#[derive(Default)]
+pub(crate) struct Outcome {
+    result: OnceLock<Settled>,
+    done: Notify,
+}
+
+/// Whether the turn was written, or why not.
+pub(crate) type Settled = Result<(), Arc<cairndb::Error>>;
+
+/// What a key holds.
+#[derive(Clone)]
+pub(crate) struct Held {
+    pub(crate) value: Bytes,
+    pub(crate) expires_at_ms: Option<u64>,
+}
+
+/// A value, out of the engine's memory or a turn's.
+#[derive(Clone)]
+pub(crate) enum Bytes {
+    Stored(Value),
+    Staged(Arc<[u8]>),
+}
+
+impl Deref for Bytes {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Bytes::Stored(value) => value.as_ref(),
+            Bytes::Staged(value) => value,
+        }
+    }
+}
+
+/// How a command reads and writes: in the present, or in the turn, which nobody else changes meanwhile.
+pub(crate) struct Data<'a> {
+    store: &'a Store,
+    turn: Option<MutexGuard<'a, Turn>>,
+    pub(crate) now_ms: u64,
+}
+
+impl Store {
+    pub(crate) fn new(db: Db, now_ms: fn() -> u64) -> cairndb::Result<Store> {
+        let databases = (0..DATABASES).map(|n| db.keyspace(n as u8)).collect::<cairndb::Result<_>>()?;
+        let own = db.keyspace(KEYSPACE_SERVER)?;
+        let turn = Turn { gathering: Staged::default(), committing: None, watches: HashMap::new() };
+        Ok(Store { db, databases, own, turn: Mutex::new(turn), now_ms })
+    }
+
+    pub(crate) fn db(&self) -> &Db {
+        &self.db
+    }
+
+    /// Whether there is something to sweep.
+    pub(crate) fn has_due(&self) -> cairndb::Result<bool> {
+        let due = KeyRange::from(vec![EXPIRY]..expiry_key((self.now_ms)() + 1, 0, b""));
+        self.own.scan(due).next().transpose().map(|first| first.is_some())
+    }
+
+    /// Reads of the present, without the turn.
+    pub(crate) fn present(&self) -> Data<'_> {
+        Data { store: self, turn: None, now_ms: (self.now_ms)() }
+    }
+
+    /// Reads and writes in the turn that gathers. Whoever looked or wrote settles [`Data::outcome`] before replying.
+    pub(crate) fn gather(&self) -> Data<'_> {
+        Data { store: self, turn: Some(self.lock()), now_ms: (self.now_ms)() }
+    }
+
+    /// Waits until the turn is written, or writes it. Must not be dropped halfway: others wait for who leads.
+    pub(crate) async fn settle(&self, outcome: &Arc<Outcome>, publish: impl Fn(Vec<Event>)) -> Settled {
+        // Whoever can run now may still join the turn.
+        tokio::task::yield_now().await;
+        loop {
+            let woken = outcome.done.notified();
+            tokio::pin!(woken);
+            woken.as_mut().enable();
+            if let Some(settled) = outcome.result.get() {
+                return settled.clone();
+            }
+            match self.lead() {
+                Some(staged) => self.commit(staged, &publish),
+                None => woken.await,
+            }
+        }
+    }
+
+    /// The turn that gathered, to be written by the caller, unless one is being written.
+    fn lead(&self) -> Option<(Batch, Vec<Event>, Arc<Outcome>)> {
+        let mut turn = self.lock();
+        if turn.committing.is_some() {
+            return None;
+        }
+        let staged = std::mem::take(&mut turn.gathering);
+        turn.committing = Some((staged.overlay, staged.outcome.clone()));
+        Some((staged.batch, staged.events, staged.outcome))
+    }
+
+    fn commit(
+        &self,
+        (batch, events, outcome): (Batch, Vec<Event>, Arc<Outcome>),
+        publish: &impl Fn(Vec<Event>),
+    ) {
+        let settled = self.db.write(batch).map(drop).map_err(Arc::new);
+        let mut turn = self.lock();
+        turn.committing = None;
+        let failed = settled.is_err().then(|| std::mem::take(&mut turn.gathering).outcome);
+        let next = turn.gathering.outcome.clone();
+        drop(turn);
+        if let (Some(failed), Err(error)) = (failed, &settled) {
+            _ = failed.result.set(Err(error.clone()));
+            failed.done.notify_waiters();
+        }
+        if settled.is_ok() && !events.is_empty() {
+            publish(events);
+        }
+        _ = outcome.result.set(settled);
+        outcome.done.notify_waiters();
+        next.done.notify_one();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Turn> {
+        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<'a> Data<'a> {
+    /// What to settle before replying; `None` if nothing was looked at that has not settled.
+    pub(crate) fn outcome(&self) -> Option<Arc<Outcome>> {
+        let turn = self.turn.as_ref()?;
+        if turn.gathering.batch.is_empty() {
+            return turn.committing.as_ref().map(|(_, outcome)| outcome.clone());
+        }
+        Some(turn.gathering.outcome.clone())
+    }
+
+    pub(crate) fn get(&self, database: usize, key: &[u8]) -> cairndb::Result<Option<Held>> {
+        if let Some(staged) = self.staged(database, key) {
+            return Ok(staged.filter(|held| held.expires_at_ms.is_none_or(|at| at > self.now_ms)).cloned());
+        }
+        let entry = self.store.databases[database].get_entry(key)?;
+        Ok(entry.map(|entry| Held { value: Bytes::Stored(entry.value), expires_at_ms: entry.expires_at_ms }))
+    }
+
+    /// Several keys, at one moment.
+    pub(crate) fn get_many(&self, database: usize, keys: &[&[u8]]) -> cairndb::Result<Vec<Option<Bytes>>> {
+        if self.turn.is_some() {
+            return keys.iter().map(|key| Ok(self.get(database, key)?.map(|held| held.value))).collect();
+        }
+        let values = self.store.databases[database].get_many(keys)?;
+        Ok(values.into_iter().map(|value| value.map(Bytes::Stored)).collect())
+    }
+
+    /// How many keys there are, roughly: entries that are hidden or have expired may count.
+    pub(crate) fn estimate(&self, database: usize) -> cairndb::Result<u64> {
+        self.store.databases[database].approximate_len(..)
+    }
+
+    pub(crate) fn contains(&self, database: usize, key: &[u8]) -> cairndb::Result<bool> {
+        match self.turn {
+            Some(_) => Ok(self.get(database, key)?.is_some()),
+            None => self.store.databases[database].contains(key),
+        }
+    }
+
+    /// What the turns that have not settled say of a key; `None` if nothing.
+    fn staged(&self, database: usize, key: &[u8]) -> Option<Option<&Held>> {
+        let turn = self.turn.as_ref()?;
+        let overlays = [Some(&turn.gathering.overlay), turn.committing.as_ref().map(|(overlay, _)| overlay)];
+        for changes in overlays.into_iter().flatten().map(|overlay| &overlay.databases[database]) {
+            if let Some(entry) = changes.entries.get(key) {
+                return Some(entry.as_ref());
+            }
+            if changes.cleared {
+                return Some(None);
+            }
+        }
+        None
+    }
+
+    /// Gives `key` this value; `expires_at_ms` of `None` for ever.
+    pub(crate) fn put(&mut self, database: usize, key: &[u8], value: &[u8], expires_at_ms: Option<u64>) {
+        let turn = self.turn();
+        let batch = turn.gathering.batch.keyspace(database as u8);
+        match expires_at_ms {
+            Some(at) => batch.put_with_expiry(key, value, at),
+            None => batch.put(key, value),
+        };
+        if let Some(at) = expires_at_ms
+            && key.len() <= SWEPT_KEY_LEN_MAX
+        {
+            turn.gathering.batch.keyspace(KEYSPACE_SERVER).put(expiry_key(at, database, key), b"");
+        }
+        let held = Held { value: Bytes::Staged(value.into()), expires_at_ms };
+        turn.stage(database, key, Some(held));
+    }
+
+    /// Takes `key` away, whether it is there or not.
+    pub(crate) fn delete(&mut self, database: usize, key: &[u8]) {
+        let turn = self.turn();
+        turn.gathering.batch.keyspace(database as u8).delete(key);
+        turn.stage(database, key, None);
+    }
+
+    /// Takes every key of a database away.
+    pub(crate) fn clear(&mut self, database: usize) {
+        let watched = self.turn().watches.keys().filter(|(watched, _)| *watched == database);
+        let watched: Vec<Vec<u8>> = watched.map(|(_, key)| key.clone()).collect();
+        for key in watched {
+            // A key that is not there stays so; one that cannot be read might be.
+            if !matches!(self.get(database, &key), Ok(None))
+                && let Some(watches) = self.turn().watches.remove(&(database, key))
+            {
+                watches.iter().for_each(mark);
+            }
+        }
+        let turn = self.turn();
+        turn.gathering.batch.keyspace(database as u8).delete_range(..);
+        turn.gathering.overlay.databases[database] = Changes { cleared: true, entries: BTreeMap::new() };
+    }
+
+    /// Counts what has expired since the last time, tells of it, and forgets that it would. At most `max` keys; returns how
+    /// many were looked at, and how many of those had expired and not been changed.
+    pub(crate) fn sweep(&mut self, max: usize, tell: bool) -> cairndb::Result<(usize, usize)> {
+        let due = KeyRange::from(vec![EXPIRY]..expiry_key(self.now_ms + 1, 0, b""));
+        let (mut looked_at, mut expired, mut last) = (0, 0, None);
+        for item in self.store.own.scan(due).take(max) {
+            let (index, _) = item?;
+            looked_at += 1;
+            if let Some((at_ms, database, key)) = expiry_of(&index)
+                && self.staged(database, key).is_none()
+                && self.store.databases[database].expired_at_ms(key)? == Some(at_ms)
+            {
+                expired += 1;
+                if tell {
+                    self.happened(Event { name: "expired", database, key: key.to_vec() });
+                }
+            }
+            last = Some(index);
+        }
+        if let Some(mut end) = last {
+            end.push(0);
+            self.turn().gathering.batch.keyspace(KEYSPACE_SERVER).delete_range(vec![EXPIRY]..end);
+        }
+        Ok((looked_at, expired))
+    }
+
+    /// Says what happened, to whoever subscribed, once the turn has settled.
+    pub(crate) fn happened(&mut self, event: Event) {
+        self.turn().gathering.events.push(event);
+    }
+
+    /// Has `dirty` set when somebody writes `key`.
+    pub(crate) fn watch(&mut self, database: usize, key: &[u8], dirty: &Arc<AtomicBool>) {
+        let watches = self.turn().watches.entry((database, key.to_vec())).or_default();
+        watches.retain(|watch| watch.strong_count() > 0);
+        watches.push(Arc::downgrade(dirty));
+    }
+
+    /// Visits the keys of `database` in order, from `from` on.
+    pub(crate) fn visit_keys(
+        &self,
+        database: usize,
+        from: Bound<&[u8]>,
+        prefix: &[u8],
+        mut visit: impl FnMut(&[u8]) -> cairndb::Result<ControlFlow<()>>,
+    ) -> cairndb::Result<()> {
+        let changes = self.changes(database);
+        let start = match from {
+            Bound::Unbounded => Bound::Included(prefix),
+            Bound::Included(key) | Bound::Excluded(key) if key < prefix => Bound::Included(prefix),
+            from => from,
+        };
+        let mut staged = changes.entries.range::<[u8], _>((start, Bound::Unbounded)).peekable();
+        let mut stored = (!changes.cleared)
+            .then(|| self.store.databases[database].scan(KeyRange::from((owned(start), Bound::Unbounded))))
+            .into_iter()
+            .flatten()
+            .map(|item| item.map(|(key, _)| key))
+            .peekable();
+        loop {
+            if let Some(Err(_)) = stored.peek() {
+                return stored.next().map_or(Ok(()), |error| error.map(drop));
+            }
+            let next_stored = stored.peek().and_then(|key| key.as_ref().ok());
+            let next_staged = staged.peek().map(|(key, _)| *key);
+            let take_staged = match (next_stored, next_staged) {
+                (None, None) => return Ok(()),
+                (Some(stored), Some(staged)) => staged <= stored,
+                (stored, _) => stored.is_none(),
+            };
+            let key = if take_staged {
+                let Some((key, held)) = staged.next() else { return Ok(()) };
+                if next_stored == Some(key) {
+                    stored.next();
+                }
+                let live =
+                    held.as_ref().is_some_and(|held| held.expires_at_ms.is_none_or(|at| at > self.now_ms));
+                if !live {
+                    continue;
+                }
+                key.clone()
+            } else {
+                let Some(key) = stored.next() else { return Ok(()) };
+                key?
+            };
+            if !key.starts_with(prefix) {
+                return Ok(());
+            }
+            if visit(&key)?.is_break() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// What the turns that have not settled change in a database.
+    fn changes(&self, database: usize) -> Changes {
+        let mut all = Changes::default();
+        let Some(turn) = &self.turn else { return all };
+        let overlays = [turn.committing.as_ref().map(|(overlay, _)| overlay), Some(&turn.gathering.overlay)];
+        for changes in overlays.into_iter().flatten().map(|overlay| &overlay.databases[database]) {
+            if changes.cleared {
+                all = Changes { cleared: true, entries: BTreeMap::new() };
+            }
+            all.entries.extend(changes.entries.iter().map(|(key, held)| (key.clone(), held.clone())));
+        }
+        all
+    }
+
+    fn turn(&mut self) -> &mut Turn {
+        self.turn.as_mut().expect("a command that writes is marked as one, and runs in the turn")
+    }
+}
+
+impl Turn {
+    fn stage(&mut self, database: usize, key: &[u8], held: Option<Held>) {
+        self.gathering.overlay.databases[database].entries.insert(key.to_vec(), held);
+        if !self.watches.is_empty()
+            && let Some(watches) = self.watches.remove(&(database, key.to_vec()))
+        {
+            watches.iter().for_each(mark);
+        }
+    }
+}
+
+fn mark(watch: &Weak<AtomicBool>) {
+    if let Some(dirty) = watch.upgrade() {
+        dirty.store(true, Ordering::Relaxed);
+    }
+}
+
+fn owned(bound: Bound<&[u8]>) -> Bound<Vec<u8>> {
+    bound.map(<[u8]>::to_vec)
+}
+
+/// Where the sweep finds that a key expires.
+fn expiry_key(at_ms: u64, database: usize, key: &[u8]) -> Vec<u8> {
+    [&[EXPIRY], at_ms.to_be_bytes().as_slice(), &[database as u8], key].concat()
+}
+
+/// What [`expiry_key`] put together.
+fn expiry_of(index: &[u8]) -> Option<(u64, usize, &[u8])> {
+    let (at_ms, rest) = index.strip_prefix(&[EXPIRY])?.split_first_chunk::<8>()?;
+    let (&database, key) = rest.split_first()?;
+    let database = usize::from(database);
+    (database < DATABASES).then_some((u64::from_be_bytes(*at_ms), database, key))
+}

@@ -1,0 +1,234 @@
+//! Beside Redis: the same streams of commands to redis-server 7.0 and to this server, and the replies byte for byte.
+//!
+//! Two connections take turns, so that they see each other's work, and what they watch is changed under them. What is
+//! compared otherwise than byte for byte is in [`alike`], with its reason; what differs on purpose, in `INTENDED`.
+
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::Served;
+use crate::client::{Client, Reply, request};
+use crate::stream::{Dice, Words, command};
+
+/// How many commands are sent in all.
+const COMMANDS: usize = 200_000;
+/// How many a stream has, before both servers begin anew.
+const STREAM_LEN: usize = 5_000;
+/// At most so many are sent before replies are read.
+const PIPELINE_LEN_MAX: usize = 40;
+
+/// How much of what was sent before is told with a difference.
+const BEHIND: usize = 60;
+
+/// What both are asked, and answer differently on purpose: the command, and a word of it if it matters.
+const INTENDED: &[(&str, &str, &str)] = &[
+    ("randomkey", "", "any key is right"),
+    ("object", "refcount", "Redis shares small integers"),
+    ("object", "freq", "neither counts how often a key is read; Redis looks at the key first"),
+    ("command", "count", "there are fewer commands here"),
+    ("command", "info", "there are fewer commands here"),
+    ("client", "id", "connections are numbered from the start of each server"),
+    ("hello", "", "the connection's number is in the reply"),
+];
+
+/// Redis's own server, on a port of its own, that keeps nothing.
+struct Redis {
+    process: Child,
+    address: SocketAddr,
+    _directory: tempfile::TempDir,
+}
+
+impl Redis {
+    fn new() -> Redis {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let free = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = free.local_addr().expect("it has an address");
+        drop(free);
+        let port = address.port().to_string();
+        let mut redis = Command::new("redis-server");
+        redis.args(["--port", &port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]);
+        redis.args(["--enable-debug-command", "yes", "--dir"]).arg(directory.path());
+        let process = redis.stdout(Stdio::null()).spawn().expect("redis-server is installed");
+        let until = Instant::now() + Duration::from_secs(10);
+        while TcpStream::connect(address).is_err() {
+            assert!(Instant::now() < until, "redis-server does not listen");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Redis { process, address, _directory: directory }
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        _ = self.process.kill();
+        _ = self.process.wait();
+    }
+}
+
+/// A client of each.
+struct Pair {
+    redis: Client,
+    cairn: Client,
+    /// What waits for EXEC.
+    queued: Vec<Words>,
+}
+
+impl Pair {
+    fn new(redis: &Redis, cairn: &Served) -> Pair {
+        Pair { redis: Client::connect(redis.address), cairn: cairn.client(), queued: Vec::new() }
+    }
+
+    /// Sends the same to both; `Err` tells of the first reply that is not alike.
+    fn ask(&mut self, commands: &[Words]) -> Result<(), String> {
+        let bytes: Vec<u8> = commands
+            .iter()
+            .flat_map(|words| request(&words.iter().map(Vec::as_slice).collect::<Vec<_>>()))
+            .collect();
+        self.redis.send_raw(&bytes);
+        self.cairn.send_raw(&bytes);
+        for words in commands {
+            let (expected, got) = (self.redis.reply(), self.cairn.reply());
+            let queued = self.queued.clone();
+            let same = match (name(words).as_str(), &expected, &got) {
+                ("exec", Reply::Many(_, Some(expected)), Reply::Many(_, Some(got)))
+                    if expected.len() == got.len() =>
+                {
+                    let replies = self.queued.iter().zip(expected.iter().zip(got));
+                    replies.into_iter().all(|(words, (expected, got))| alike(words, expected, got))
+                }
+                _ => alike(words, &expected, &got),
+            };
+            match &expected {
+                Reply::Line(line) if line == b"+QUEUED" => self.queued.push(words.clone()),
+                Reply::Line(line) if line.starts_with(b"-") && name(words) == "multi" => {}
+                _ if matches!(name(words).as_str(), "exec" | "discard" | "multi" | "reset") => {
+                    self.queued.clear();
+                }
+                _ => {}
+            }
+            if !same {
+                if let (Reply::Many(_, Some(expected)), Reply::Many(_, Some(got))) = (&expected, &got) {
+                    let replies = queued.iter().zip(expected.iter().zip(got));
+                    let mut differ = replies.filter(|(words, (expected, got))| !alike(words, expected, got));
+                    if let Some((words, (expected, got))) = differ.next() {
+                        return Err(format!("{}, queued\n  redis: {expected}\n  cairn: {got}", told(words)));
+                    }
+                }
+                return Err(format!("{}\n  redis: {expected}\n  cairn: {got}", told(words)));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn name(words: &Words) -> String {
+    String::from_utf8_lossy(&words[0]).to_ascii_lowercase()
+}
+
+fn told(words: &Words) -> String {
+    words.iter().map(|word| format!("\"{}\"", word.escape_ascii())).collect::<Vec<_>>().join(" ")
+}
+
+fn integer(reply: &Reply) -> Option<i64> {
+    match reply {
+        Reply::Line(line) => std::str::from_utf8(line.strip_prefix(b":")?).ok()?.parse().ok(),
+        _ => None,
+    }
+}
+
+fn sorted(reply: &Reply) -> Reply {
+    match reply {
+        Reply::Many(kind, Some(replies)) => {
+            let mut replies: Vec<Reply> = replies.iter().map(sorted).collect();
+            replies.sort();
+            Reply::Many(*kind, Some(replies))
+        }
+        other => other.clone(),
+    }
+}
+
+/// Whether two replies to a command are the same, as far as they can be.
+fn alike(words: &Words, expected: &Reply, got: &Reply) -> bool {
+    // The help is in our own words.
+    if expected == got || words.get(1).is_some_and(|word| word.eq_ignore_ascii_case(b"help")) {
+        return true;
+    }
+    let word =
+        words.get(1).map(|word| String::from_utf8_lossy(word).to_ascii_lowercase()).unwrap_or_default();
+    let name = name(words);
+    match name.as_str() {
+        // Where only some of the keys are looked at, in either's order.
+        "scan" if !words.iter().any(|word| word == b"1000000") => {
+            matches!((expected, got), (Reply::Many(..), Reply::Many(..)))
+        }
+        // Neither has an order.
+        "keys" | "scan" => sorted(expected) == sorted(got),
+        // Redis counts keys that have expired until it comes across them.
+        "dbsize" => integer(got) <= integer(expected),
+        // The two clocks are read at different moments.
+        "ttl" | "pttl" | "expiretime" | "pexpiretime" => match (integer(expected), integer(got)) {
+            (Some(expected), Some(got)) if expected > 0 && got > 0 => expected.abs_diff(got) <= 2_000,
+            _ => false,
+        },
+        "command" if words.len() == 1 => true,
+        _ => INTENDED
+            .iter()
+            .any(|(intended, second, _)| *intended == name && (second.is_empty() || *second == word)),
+    }
+}
+
+#[test]
+#[ignore = "needs redis-server, and some time"]
+fn slow_redis_answers_the_same() {
+    let redis = Redis::new();
+    let cairn = Served::with(|config| config.durability = cairndb_server::Durability::Buffered);
+    let asked_for: Option<u64> = std::env::var("CAIRN_SEED").ok().and_then(|seed| seed.parse().ok());
+    let seeds = asked_for.map_or(1_000..1_000 + (COMMANDS / STREAM_LEN) as u64, |seed| seed..seed + 1);
+    let differences: Vec<String> = seeds.filter_map(|seed| compare(&redis, &cairn, seed).err()).collect();
+    assert!(differences.is_empty(), "{} streams differ:\n{}", differences.len(), differences.join("\n"));
+}
+
+/// One stream; both servers are emptied before it. `Err` tells of the first difference.
+fn compare(redis: &Redis, cairn: &Served, seed: u64) -> Result<(), String> {
+    let dice = &mut Dice::new(seed);
+    let mut pairs = [Pair::new(redis, cairn), Pair::new(redis, cairn)];
+    let version = if seed.is_multiple_of(2) { "2" } else { "3" };
+    let mut log: Vec<(usize, Words)> = Vec::new();
+    let words = |line: &str| line.split(' ').map(|word| word.as_bytes().to_vec()).collect::<Words>();
+    for (n, pair) in pairs.iter_mut().enumerate() {
+        pair.ask(&[words("flushall"), words(&format!("hello {version}"))])
+            .unwrap_or_else(|why| panic!("{n}: {why}"));
+    }
+    let mut sent = 0;
+    while sent < STREAM_LEN {
+        let turn = dice.below(2);
+        let commands: Vec<Words> = (0..1 + dice.below(PIPELINE_LEN_MAX)).map(|_| command(dice)).collect();
+        sent += commands.len();
+        log.extend(commands.iter().map(|words| (turn, words.clone())));
+        if let Err(why) = pairs[turn].ask(&commands) {
+            let behind = log.iter().rev().take(BEHIND).rev();
+            let behind: Vec<String> =
+                behind.map(|(turn, words)| format!("  {turn} {}", told(words))).collect();
+            return Err(format!("CAIRN_SEED={seed}: {why}\n after:\n{}", behind.join("\n")));
+        }
+    }
+    // What both hold in the end.
+    for pair in &mut pairs {
+        pair.ask(&[words("reset"), words(&format!("hello {version}"))]).unwrap_or_else(|why| panic!("{why}"));
+    }
+    for database in 0..16 {
+        let mut look = vec![words(&format!("select {database}")), words("dbsize"), words("keys *")];
+        for key in
+            ["a", "b", "c", "d", "key:1", "key:2", "key:10", "counter", "float", "bits", "", "with space"]
+        {
+            for verb in ["get", "pexpiretime"] {
+                look.push(vec![verb.as_bytes().to_vec(), key.as_bytes().to_vec()]);
+            }
+        }
+        pairs[0]
+            .ask(&look)
+            .map_err(|why| format!("CAIRN_SEED={seed}, in the end, database {database}: {why}"))?;
+    }
+    Ok(())
+}
