@@ -229,9 +229,13 @@ impl<'a> Data<'a> {
         Ok(values.into_iter().map(|value| value.map(Bytes::Stored)).collect())
     }
 
-    /// How many keys there are, roughly: entries that are hidden or have expired may count.
-    pub(crate) fn estimate(&self, database: usize) -> cairndb::Result<u64> {
-        self.store.databases[database].approximate_len(..)
+    /// How many keys there are, roughly, if `counted` stand up to `last`: as many for each byte of the rest.
+    pub(crate) fn estimate(&self, database: usize, counted: u64, last: &[u8]) -> cairndb::Result<u64> {
+        let keyspace = &self.store.databases[database];
+        let behind = [last, b"\0"].concat();
+        let (all_len, counted_len) = (keyspace.approximate_len(..)?, keyspace.approximate_len(..behind)?);
+        let keys = u128::from(counted) * u128::from(all_len) / u128::from(counted_len.max(1));
+        Ok(u64::try_from(keys).unwrap_or(u64::MAX).max(counted))
     }
 
     pub(crate) fn contains(&self, database: usize, key: &[u8]) -> cairndb::Result<bool> {

@@ -11,7 +11,7 @@ const NO_SUCH_KEY: Refusal = Refusal::text("ERR no such key");
 const SAME: Refusal = Refusal::text("ERR source and destination objects are the same");
 const NO_DATABASE: Refusal = Refusal::text("ERR DB index is out of range");
 
-/// How many keys `DBSIZE` and `RANDOMKEY` look at before they estimate.
+/// How many keys `DBSIZE` counts before it estimates.
 const COUNTED_MAX: u64 = 1_000_000;
 
 pub(super) fn del(c: &mut Context<'_>, words: &[&[u8]]) -> Answer {
@@ -328,15 +328,19 @@ pub(super) fn dbsize(c: &mut Context<'_>, _: &[&[u8]]) -> Answer {
 
 /// How many keys there are, and whether that was counted or, of many, estimated.
 pub(super) fn count(c: &Context<'_>, database: usize) -> Result<(u64, bool), Refusal> {
-    let mut keys = 0;
-    c.data.visit_keys(database, Bound::Unbounded, b"", |_| {
+    let (mut keys, mut last) = (0, Vec::new());
+    c.data.visit_keys(database, Bound::Unbounded, b"", |key| {
         keys += 1;
-        Ok(if keys < COUNTED_MAX { ControlFlow::Continue(()) } else { ControlFlow::Break(()) })
+        if keys < COUNTED_MAX {
+            return Ok(ControlFlow::Continue(()));
+        }
+        last = key.to_vec();
+        Ok(ControlFlow::Break(()))
     })?;
     if keys < COUNTED_MAX {
         return Ok((keys, true));
     }
-    Ok((c.data.estimate(database)?.max(keys), false))
+    Ok((c.data.estimate(database, keys, &last)?, false))
 }
 
 pub(super) fn flushdb(c: &mut Context<'_>, words: &[&[u8]]) -> Answer {

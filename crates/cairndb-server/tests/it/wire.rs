@@ -148,3 +148,20 @@ fn what_expires_is_gone_at_once_and_told_soon() {
     assert_eq!(speaker.line("exists a again gone").to_string(), ":1");
     assert!(speaker.line("info stats").to_string().contains("expired_keys:1"));
 }
+
+#[test]
+#[ignore = "needs optimised code"]
+fn slow_a_large_database_is_counted_roughly() {
+    let served = Served::with(|config| config.durability = cairndb_server::Durability::Buffered);
+    let mut client = served.client();
+    for n in 0..1_500_u32 {
+        let keys: Vec<String> = (0..1_000).map(|m| format!("key {:07}", n * 1_000 + m)).collect();
+        let pairs = keys.iter().flat_map(|key| [key.as_bytes(), b"a value"]);
+        let words: Vec<&[u8]> = [&b"mset"[..]].into_iter().chain(pairs).collect();
+        assert_eq!(client.ask(&words).to_string(), "+OK");
+    }
+    let told = client.line("dbsize").to_string();
+    let keys: u32 = told.trim_start_matches(':').parse().expect("it is a number");
+    assert!((1_200_000..=1_800_000).contains(&keys), "{keys}");
+    assert!(client.line("info keyspace").to_string().contains("estimated=1"));
+}
