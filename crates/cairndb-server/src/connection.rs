@@ -206,7 +206,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if !client.known && !command.flags.has(Flags::NO_AUTH) {
             return Err(commands::Refusal::text("NOAUTH Authentication required."));
         }
-        if self.out.protocol == Protocol::Resp2 && client.listens() && !command.flags.has(Flags::PUBSUB) {
+        if self.out.protocol == Protocol::Resp2 && client.listens() && !command.flags.has(Flags::LISTENING) {
             let name = command.name;
             let told = format!(
                 "ERR Can't execute '{name}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in \
@@ -230,7 +230,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     fn perform(&mut self, command: &'static Command, words: &[&[u8]], start: usize) {
         let server = &self.server;
         // Who has written and not settled must find what it wrote.
-        let gather = command.flags.has(Flags::WRITE) || !self.unsettled.is_empty();
+        let gather = command.flags.has(Flags::TURN) || !self.unsettled.is_empty();
         let data = if gather { server.store.gather() } else { server.store.present() };
         let mut context = Context { server, client: &mut self.client, data, out: &mut self.out };
         commands::run(&mut context, command, words);

@@ -30,8 +30,8 @@ const LETTERS: &[u8; 15] = b"KEg$lshzxetdmnA";
 const ALL: &[u8] = b"g$lshzxetd";
 
 impl Wanted {
-    /// `None` if a letter means nothing.
-    pub(crate) fn set(&self, letters: &[u8]) -> Option<()> {
+    /// What these letters stand for; `None` if one means nothing.
+    pub(crate) fn parse(letters: &[u8]) -> Option<Wanted> {
         let mut bits = 0;
         for letter in letters {
             match letter {
@@ -39,8 +39,11 @@ impl Wanted {
                 letter => bits |= bit(*letter)?,
             }
         }
-        self.0.store(bits, Ordering::Relaxed);
-        Some(())
+        Some(Wanted(bits.into()))
+    }
+
+    pub(crate) fn set(&self, wanted: Wanted) {
+        self.0.store(wanted.0.into_inner(), Ordering::Relaxed);
     }
 
     /// As Redis would write it.
@@ -87,10 +90,7 @@ mod tests {
 
     #[test]
     fn letters_are_read_back_as_redis_writes_them() {
-        let told = |letters: &str| {
-            let wanted = Wanted::default();
-            wanted.set(letters.as_bytes()).map(|()| wanted.letters())
-        };
+        let told = |letters: &str| Wanted::parse(letters.as_bytes()).map(|wanted| wanted.letters());
         assert_eq!(told(""), Some(String::new()));
         assert_eq!(told("KEA"), Some("AKE".into()));
         assert_eq!(told("Ex"), Some("xE".into()));
@@ -101,10 +101,9 @@ mod tests {
 
     #[test]
     fn an_event_needs_a_class_and_a_channel() {
-        let wanted = Wanted::default();
-        wanted.set(b"x").expect("it is a letter");
+        let wanted = Wanted::parse(b"x").expect("it is a letter");
         assert!(!wanted.wants(Class::Expired));
-        wanted.set(b"Ex").expect("they are letters");
+        wanted.set(Wanted::parse(b"Ex").expect("they are letters"));
         assert!(wanted.wants(Class::Expired) && !wanted.wants(Class::String));
     }
 }

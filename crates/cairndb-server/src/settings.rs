@@ -39,4 +39,30 @@ impl Settings {
             ("timeout", "0".into()),
         ]
     }
+
+    /// Whether a parameter can be changed while the server runs.
+    pub(crate) fn may_change(name: &[u8]) -> bool {
+        matches!(name, b"maxclients" | b"notify-keyspace-events" | b"requirepass")
+    }
+
+    /// Changes one of those; `Err` tells why not, in Redis's words.
+    pub(crate) fn set(&mut self, name: &[u8], value: &[u8]) -> Result<(), String> {
+        match name {
+            b"requirepass" => {
+                let password = String::from_utf8(value.to_vec()).map_err(|_| "the password is not UTF-8")?;
+                self.password = Some(password).filter(|password| !password.is_empty());
+            }
+            b"maxclients" => self.clients_max = integer_within(value, 1, u32::MAX.into())? as usize,
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+fn integer_within(value: &[u8], least: i64, most: i64) -> Result<i64, String> {
+    let n = crate::resp::request::integer(value).ok_or("argument couldn't be parsed into an integer")?;
+    match (least..=most).contains(&n) {
+        true => Ok(n),
+        false => Err(format!("argument must be between {least} and {most} inclusive")),
+    }
 }

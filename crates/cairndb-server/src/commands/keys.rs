@@ -2,17 +2,13 @@
 
 use std::ops::{Bound, ControlFlow};
 
+use super::databases::database;
 use super::{Answer, Context, Refusal, SYNTAX, integer};
 use crate::events::Class;
 use crate::glob;
-use crate::store::DATABASES;
 
 const NO_SUCH_KEY: Refusal = Refusal::text("ERR no such key");
 const SAME: Refusal = Refusal::text("ERR source and destination objects are the same");
-const NO_DATABASE: Refusal = Refusal::text("ERR DB index is out of range");
-
-/// How many keys `DBSIZE` counts before it estimates.
-const COUNTED_MAX: u64 = 1_000_000;
 
 pub(super) fn del(c: &mut Context<'_>, words: &[&[u8]]) -> Answer {
     let mut deleted = 0;
@@ -318,126 +314,4 @@ fn random_key(c: &mut Context<'_>) -> Result<Option<Vec<u8>>, Refusal> {
     }
     let n = found.len();
     Ok((n > 0).then(|| found.swap_remove(picked as usize % n)))
-}
-
-pub(super) fn dbsize(c: &mut Context<'_>, _: &[&[u8]]) -> Answer {
-    let (keys, _) = count(c, c.client.database)?;
-    c.out.integer(keys as i64);
-    Ok(())
-}
-
-/// How many keys there are, and whether that was counted or, of many, estimated.
-pub(super) fn count(c: &Context<'_>, database: usize) -> Result<(u64, bool), Refusal> {
-    let (mut keys, mut last) = (0, Vec::new());
-    c.data.visit_keys(database, Bound::Unbounded, b"", |key| {
-        keys += 1;
-        if keys < COUNTED_MAX {
-            return Ok(ControlFlow::Continue(()));
-        }
-        last = key.to_vec();
-        Ok(ControlFlow::Break(()))
-    })?;
-    if keys < COUNTED_MAX {
-        return Ok((keys, true));
-    }
-    Ok((c.data.estimate(database, keys, &last)?, false))
-}
-
-pub(super) fn flushdb(c: &mut Context<'_>, words: &[&[u8]]) -> Answer {
-    flush_mode(&words[1..])?;
-    c.data.clear(c.client.database);
-    c.out.ok();
-    Ok(())
-}
-
-pub(super) fn flushall(c: &mut Context<'_>, words: &[&[u8]]) -> Answer {
-    flush_mode(&words[1..])?;
-    (0..DATABASES).for_each(|database| c.data.clear(database));
-    c.out.ok();
-    Ok(())
-}
-
-/// Clearing is one entry either way.
-fn flush_mode(words: &[&[u8]]) -> Answer {
-    match words {
-        [] => Ok(()),
-        [mode] if mode.eq_ignore_ascii_case(b"SYNC") || mode.eq_ignore_ascii_case(b"ASYNC") => Ok(()),
-        _ => Err(SYNTAX),
-    }
-}
-
-pub(super) fn select(c: &mut Context<'_>, words: &[&[u8]]) -> Answer {
-    c.client.database = database(integer(words[1])?)?;
-    c.out.ok();
-    Ok(())
-}
-
-pub(super) fn object(c: &mut Context<'_>, words: &[&[u8]]) -> Answer {
-    let held = |c: &mut Context<'_>| match words {
-        [_, _, key] => c.get(key),
-        _ => Err(super::unfit_subcommand("OBJECT", words[1])),
-    };
-    match words[1].to_ascii_uppercase().as_slice() {
-        b"HELP" if words.len() == 2 => {
-            return super::help(
-                c,
-                "OBJECT",
-                &[
-                    (
-                        "ENCODING <key>",
-                        "Return the kind of internal representation used in order to store the value associated with a <key>.",
-                    ),
-                    (
-                        "FREQ <key>",
-                        "Return the access frequency index of the <key>. The returned integer is proportional to the logarithm of the recent access frequency of the key.",
-                    ),
-                    (
-                        "IDLETIME <key>",
-                        "Return the idle time of the <key>, that is the approximated number of seconds elapsed since the last access to the key.",
-                    ),
-                    (
-                        "REFCOUNT <key>",
-                        "Return the number of references of the value associated with the specified <key>.",
-                    ),
-                ],
-            );
-        }
-        b"ENCODING" => match held(c)? {
-            Some(held) => {
-                let encoding = match crate::resp::request::integer(&held.value) {
-                    Some(_) => "int",
-                    None if held.value.len() <= 44 => "embstr",
-                    None => "raw",
-                };
-                c.out.bulk(encoding.as_bytes());
-            }
-            None => c.out.null(),
-        },
-        b"REFCOUNT" => match held(c)? {
-            Some(_) => c.out.integer(1),
-            None => c.out.null(),
-        },
-        b"IDLETIME" => match held(c)? {
-            Some(_) => c.out.integer(0),
-            None => c.out.null(),
-        },
-        b"FREQ" => match held(c)? {
-            Some(_) => {
-                return Err(Refusal::text(
-                    "ERR An LFU maxmemory policy is not selected, access frequency not tracked. Please note that when \
-                     switching between policies at runtime LRU and LFU data will take some time to adjust.",
-                ));
-            }
-            None => c.out.null(),
-        },
-        _ => return Err(super::unfit_subcommand("OBJECT", words[1])),
-    }
-    Ok(())
-}
-
-fn database(n: i64) -> Result<usize, Refusal> {
-    i32::try_from(n).map_err(|_| {
-        Refusal::text("ERR value is out of range, value must between -2147483648 and 2147483647")
-    })?;
-    usize::try_from(n).ok().filter(|&n| n < DATABASES).ok_or(NO_DATABASE)
 }

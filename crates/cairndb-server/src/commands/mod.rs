@@ -4,10 +4,17 @@
 //! commands alike (arity, who may, transactions, `COMMAND`, the compatibility table) reads the row.
 
 mod bits;
+mod categories;
+mod clients;
+mod config;
 mod connection;
+mod databases;
+mod describe;
 mod keys;
+mod object;
 mod options;
 mod pubsub;
+mod rows;
 mod server;
 mod strings;
 mod table;
@@ -22,7 +29,9 @@ use crate::resp::reply::Output;
 use crate::resp::request;
 use crate::server::Server;
 use crate::store::{Data, Held};
-pub(crate) use table::{Command, Flags, TABLE, find};
+use rows::TABLE;
+use table::find;
+pub(crate) use table::{Command, Flags, find_row};
 
 /// What a command runs in.
 pub(crate) struct Context<'a> {
@@ -116,19 +125,15 @@ pub(crate) fn run(c: &mut Context<'_>, command: &Command, words: &[&[u8]]) -> bo
     }
 }
 
-/// The command that these words ask for, if they could be one: it is there, and has as many words as it takes.
+/// The command that these words ask for, or its subcommand, if they could be one: it is there, and has as many words as it
+/// takes.
 pub(crate) fn resolve(words: &[&[u8]]) -> Result<&'static Command, Refusal> {
-    let command = find(words[0]).ok_or_else(|| unknown(words))?;
-    let Some(sub) = words.get(1).and_then(|word| Some((table::subcommands(command.name)?, word))) else {
-        return if command.takes(words.len()) { Ok(command) } else { Err(wrong_arity(command.name)) };
-    };
-    let (subcommands, word) = sub;
-    let found = subcommands.iter().find(|(name, _)| word.eq_ignore_ascii_case(name.as_bytes()));
-    let (name, arity) = found.ok_or_else(|| unknown_subcommand(&command.name.to_ascii_uppercase(), word))?;
-    match table::takes(*arity, words.len()) {
-        true => Ok(command),
-        false => Err(wrong_arity(&format!("{}|{name}", command.name))),
+    let mut command = find(words[0]).ok_or_else(|| unknown(words))?;
+    if let Some(word) = words.get(1).filter(|_| !command.subcommands.is_empty()) {
+        let sub = command.subcommand(word);
+        command = sub.ok_or_else(|| unknown_subcommand(&command.name.to_ascii_uppercase(), word))?;
     }
+    if command.takes(words.len()) { Ok(command) } else { Err(wrong_arity(command.name)) }
 }
 
 /// What is said of a command that is not there.
@@ -173,16 +178,21 @@ fn unfit_subcommand(command: &str, word: &[u8]) -> Refusal {
     Refusal::Text(told.into())
 }
 
-/// Answers `HELP` of a command with subcommands, as Redis lays it out.
-fn help(c: &mut Context<'_>, command: &str, rows: &[(&str, &str)]) -> Answer {
-    c.out.array(rows.len() * 2 + 3);
-    c.out.simple(&format!("{command} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:"));
-    for (form, told) in rows {
-        c.out.simple(form);
-        c.out.simple(&format!("    {told}"));
+/// Answers for a command that only has subcommands, where none is named.
+fn needs_subcommand(_: &mut Context<'_>, words: &[&[u8]]) -> Answer {
+    Err(wrong_arity(&String::from_utf8_lossy(words[0]).to_ascii_lowercase()))
+}
+
+/// Answers `HELP` of a command with subcommands, laid out as Redis does it.
+fn help(c: &mut Context<'_>, words: &[&[u8]]) -> Answer {
+    let subcommands = find(words[0]).map_or(&[][..], |command| command.subcommands);
+    c.out.array(subcommands.len() * 2 + 1);
+    let name = String::from_utf8_lossy(words[0]).to_ascii_uppercase();
+    c.out.simple(&format!("{name} <subcommand> [<arg> [value] [opt] ...]. Subcommands are:"));
+    for sub in subcommands {
+        c.out.simple(&sub.last_name().to_ascii_uppercase());
+        c.out.simple(&format!("    {}.", sub.summary));
     }
-    c.out.simple("HELP");
-    c.out.simple("    Prints this help.");
     Ok(())
 }
 

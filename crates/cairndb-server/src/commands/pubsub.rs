@@ -62,39 +62,29 @@ pub(super) fn publish(c: &mut Context<'_>, words: &[&[u8]]) -> Answer {
     Ok(())
 }
 
-pub(super) fn pubsub(c: &mut Context<'_>, words: &[&[u8]]) -> Answer {
-    match (words[1].to_ascii_uppercase().as_slice(), &words[2..]) {
-        (b"CHANNELS", names @ ([] | [_])) => {
-            let channels = c.server.channels.channels(names.first().copied().unwrap_or(b"*"));
-            c.out.array(channels.len());
-            channels.iter().for_each(|name| c.out.bulk(name));
-        }
-        (b"NUMSUB", names) => {
-            c.out.array(names.len() * 2);
-            for name in names {
-                c.out.bulk(name);
-                c.out.integer(c.server.channels.listeners(name) as i64);
-            }
-        }
-        (b"NUMPAT", []) => c.out.integer(c.server.channels.patterns() as i64),
-        (b"HELP", []) => {
-            return super::help(
-                c,
-                "PUBSUB",
-                &[
-                    (
-                        "CHANNELS [<pattern>]",
-                        "Return the currently active channels matching a <pattern> (default: '*').",
-                    ),
-                    ("NUMPAT", "Return number of subscriptions to patterns."),
-                    (
-                        "NUMSUB [<channel> ...]",
-                        "Return the number of subscribers for the specified channels.",
-                    ),
-                ],
-            );
-        }
+pub(super) fn channels(c: &mut Context<'_>, words: &[&[u8]]) -> Answer {
+    let pattern = match &words[2..] {
+        [] => b"*",
+        [pattern] => *pattern,
         _ => return Err(unfit_subcommand("PUBSUB", words[1])),
+    };
+    let channels = c.server.channels.channels(pattern);
+    c.out.array(channels.len());
+    channels.iter().for_each(|name| c.out.bulk(name));
+    Ok(())
+}
+
+pub(super) fn numsub(c: &mut Context<'_>, words: &[&[u8]]) -> Answer {
+    let names = &words[2..];
+    c.out.array(names.len() * 2);
+    for name in names {
+        c.out.bulk(name);
+        c.out.integer(c.server.channels.listeners(name) as i64);
     }
+    Ok(())
+}
+
+pub(super) fn numpat(c: &mut Context<'_>, _: &[&[u8]]) -> Answer {
+    c.out.integer(c.server.channels.patterns() as i64);
     Ok(())
 }

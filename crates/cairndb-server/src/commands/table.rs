@@ -1,25 +1,49 @@
-//! The table: a row for every command.
+//! The table's terms: what a row says of a command, and how commands are found by name.
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
-use super::{Answer, Context, bits, connection, keys, pubsub, server, strings, transactions};
+use super::rows::{OVERWRITES, TABLE};
+use super::{Answer, Context};
 
-/// A row.
+/// A row: a command, or a subcommand of one.
 pub(crate) struct Command {
+    /// In lower case; of a subcommand `config|get`.
     pub(crate) name: &'static str,
-    /// How many words it takes, the name among them; at least as many, if negative.
+    /// How many words it takes, its names among them; at least as many, if negative.
     pub(crate) arity: i32,
     pub(crate) flags: Flags,
-    /// The first and the last word that is a key (from the end, if negative), and how far from one to the next; zeros for
-    /// none.
-    pub(crate) keys: (i32, i32, i32),
+    /// Which words are keys.
+    pub(crate) keys: &'static [KeySpec],
     /// What it belongs to in Redis's documentation.
     pub(crate) group: &'static str,
     /// The version of Redis that had it first.
     pub(crate) since: &'static str,
     pub(crate) summary: &'static str,
     pub(crate) run: fn(&mut Context<'_>, &[&[u8]]) -> Answer,
+    pub(crate) subcommands: &'static [Command],
+}
+
+/// Some words that are keys, and what is done to what they hold.
+pub(crate) struct KeySpec {
+    pub(crate) first: usize,
+    /// How far behind the first the last one stands; from the end, if negative.
+    pub(crate) last: i32,
+    pub(crate) step: usize,
+    pub(crate) usage: Usage,
+    /// Whether it is used so only with the option `GET`, and otherwise overwritten.
+    pub(crate) varies: bool,
+}
+
+/// What a command does to what a key holds, in Redis's words.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Usage {
+    /// `RO`, `RW`, `OW` or `RM`: reads, reads and writes, overwrites, removes.
+    pub(crate) mode: &'static str,
+    /// Returns the value, or copies it, or has it decide what is done.
+    pub(crate) access: bool,
+    /// `update`, `insert`, `delete`; nothing for what leaves the value as it is.
+    pub(crate) change: &'static str,
 }
 
 /// What a command does, and when it may.
@@ -30,7 +54,7 @@ impl Flags {
     pub(crate) const NONE: Flags = Flags(0);
     /// Reads what keys hold.
     pub(crate) const READ: Flags = Flags(1);
-    /// Changes what keys hold, and so runs in the turn.
+    /// Changes what keys hold.
     pub(crate) const WRITE: Flags = Flags(1 << 1);
     /// Makes the data larger: not on a full disk.
     pub(crate) const GROWS: Flags = Flags(1 << 2);
@@ -40,14 +64,18 @@ impl Flags {
     pub(crate) const ADMIN: Flags = Flags(1 << 4);
     /// May be asked before a password was shown.
     pub(crate) const NO_AUTH: Flags = Flags(1 << 5);
-    /// May be asked of the second version of the protocol while subscribed.
+    /// Has to do with channels.
     pub(crate) const PUBSUB: Flags = Flags(1 << 6);
+    /// May be asked in the second version of the protocol while subscribed.
+    pub(crate) const LISTENING: Flags = Flags(1 << 7);
     /// Is not queued, but done, within a transaction.
-    pub(crate) const NOT_QUEUED: Flags = Flags(1 << 7);
+    pub(crate) const NOT_QUEUED: Flags = Flags(1 << 8);
     /// Cannot stand in a transaction.
-    pub(crate) const NO_MULTI: Flags = Flags(1 << 8);
-    /// Is not shown to who monitors, nor in the slow log.
-    pub(crate) const SECRET: Flags = Flags(1 << 9);
+    pub(crate) const NO_MULTI: Flags = Flags(1 << 9);
+    /// Has words that nobody else must see: not for who monitors, nor for the slow log.
+    pub(crate) const SECRET: Flags = Flags(1 << 10);
+    /// Runs in the turn, though it need not write.
+    pub(crate) const TURN: Flags = Flags(1 << 11);
 
     pub(crate) const fn and(self, other: Flags) -> Flags {
         Flags(self.0 | other.0)
@@ -56,161 +84,83 @@ impl Flags {
     pub(crate) const fn has(self, other: Flags) -> bool {
         self.0 & other.0 == other.0
     }
+
+    /// Those that Redis has too, by its names.
+    pub(crate) fn names(self) -> Vec<&'static str> {
+        let named = [
+            (Flags::WRITE, "write"),
+            (Flags::READ, "readonly"),
+            (Flags::GROWS, "denyoom"),
+            (Flags::ADMIN, "admin"),
+            (Flags::PUBSUB, "pubsub"),
+            (Flags::FAST, "fast"),
+            (Flags::NO_AUTH, "no_auth"),
+            (Flags::NO_MULTI, "no_multi"),
+        ];
+        named.into_iter().filter(|(flag, _)| self.has(*flag)).map(|(_, name)| name).collect()
+    }
 }
 
-const R: Flags = Flags::READ;
-const RF: Flags = Flags::READ.and(Flags::FAST);
-const W: Flags = Flags::WRITE;
-const WF: Flags = Flags::WRITE.and(Flags::FAST);
-const WG: Flags = Flags::WRITE.and(Flags::GROWS);
-const WGF: Flags = WG.and(Flags::FAST);
-const F: Flags = Flags::FAST;
-const ADMIN: Flags = Flags::ADMIN;
-const NONE: Flags = Flags::NONE;
-const SUBSCRIBES: Flags = Flags::PUBSUB;
-const DIRECT: Flags = Flags::FAST.and(Flags::NOT_QUEUED);
-/// Transactions that write hold the turn; so all do.
-const EXEC: Flags = Flags::WRITE.and(Flags::NOT_QUEUED);
-const HELLO: Flags = Flags::FAST.and(Flags::NO_AUTH).and(Flags::SECRET);
-const AUTH: Flags = Flags::FAST.and(Flags::NO_AUTH).and(Flags::SECRET);
-const QUIT: Flags = Flags::FAST.and(Flags::NO_AUTH).and(Flags::NOT_QUEUED).and(Flags::PUBSUB);
-
-const NO_KEYS: (i32, i32, i32) = (0, 0, 0);
-const ONE: (i32, i32, i32) = (1, 1, 1);
-const TWO: (i32, i32, i32) = (1, 2, 1);
-const ALL: (i32, i32, i32) = (1, -1, 1);
-const PAIRS: (i32, i32, i32) = (1, -1, 2);
-
-macro_rules! table {
-    ($($group:literal { $($name:literal $arity:literal $flags:expr, $keys:expr, $since:literal $summary:literal $run:path;)* })*) => {
-        &[$($(Command {
-            name: $name,
-            arity: $arity,
-            flags: $flags,
-            keys: $keys,
-            group: $group,
-            since: $since,
-            summary: $summary,
-            run: $run,
-        },)*)*]
-    };
+impl Usage {
+    /// As `COMMAND` shows it.
+    pub(crate) fn names(self) -> Vec<&'static str> {
+        let mut names = vec![self.mode];
+        names.extend(self.access.then_some("access"));
+        names.extend(Some(self.change).filter(|change| !change.is_empty()));
+        names
+    }
 }
 
-/// Every command, by group.
-pub(crate) static TABLE: &[Command] = table! {
-    "string" {
-        "append" 3 WGF, ONE, "2.0.0" "Append to a value" strings::append;
-        "decr" 2 WGF, ONE, "1.0.0" "Take one from an integer" strings::decr;
-        "decrby" 3 WGF, ONE, "1.0.0" "Take from an integer" strings::decrby;
-        "get" 2 RF, ONE, "1.0.0" "Get a value" strings::get;
-        "getdel" 2 WF, ONE, "6.2.0" "Get a value and delete the key" strings::getdel;
-        "getex" -2 WF, ONE, "6.2.0" "Get a value and change when it expires" strings::getex;
-        "getrange" 4 R, ONE, "2.4.0" "Get a part of a value" strings::getrange;
-        "getset" 3 WGF, ONE, "1.0.0" "Set a value and get the old one" strings::getset;
-        "incr" 2 WGF, ONE, "1.0.0" "Add one to an integer" strings::incr;
-        "incrby" 3 WGF, ONE, "1.0.0" "Add to an integer" strings::incrby;
-        "incrbyfloat" 3 WGF, ONE, "2.6.0" "Add to a number" strings::incrbyfloat;
-        "lcs" -3 R, TWO, "7.0.0" "Find the longest common subsequence of two values" strings::lcs;
-        "mget" -2 RF, ALL, "1.0.0" "Get several values" strings::mget;
-        "mset" -3 WG, PAIRS, "1.0.1" "Set several values" strings::mset;
-        "msetnx" -3 WG, PAIRS, "1.0.1" "Set several values, if none of the keys is there" strings::msetnx;
-        "psetex" 4 WG, ONE, "2.6.0" "Set a value that expires in milliseconds" strings::psetex;
-        "set" -3 WG, ONE, "1.0.0" "Set a value" strings::set;
-        "setex" 4 WG, ONE, "2.0.0" "Set a value that expires in seconds" strings::setex;
-        "setnx" 3 WGF, ONE, "1.0.0" "Set a value, if the key is not there" strings::setnx;
-        "setrange" 4 WG, ONE, "2.2.0" "Overwrite a part of a value" strings::setrange;
-        "strlen" 2 RF, ONE, "2.2.0" "Get the length of a value" strings::strlen;
-        "substr" 4 R, ONE, "1.0.0" "Get a part of a value" strings::getrange;
+impl KeySpec {
+    fn places(&self, words: usize) -> impl Iterator<Item = usize> + use<> {
+        let last = match usize::try_from(self.last) {
+            Ok(more) => self.first + more,
+            Err(_) => words.saturating_sub(self.last.unsigned_abs() as usize),
+        };
+        (self.first..words.min(last + 1)).step_by(self.step)
     }
-    "bitmap" {
-        "bitcount" -2 R, ONE, "2.6.0" "Count the bits that are set" bits::bitcount;
-        "bitop" -4 WG, (2, -1, 1), "2.6.0" "Combine values bit by bit" bits::bitop;
-        "bitpos" -3 R, ONE, "2.8.7" "Find the first bit that is set, or clear" bits::bitpos;
-        "getbit" 3 RF, ONE, "2.2.0" "Get a bit" bits::getbit;
-        "setbit" 4 WG, ONE, "2.2.0" "Set or clear a bit" bits::setbit;
-    }
-    "generic" {
-        "copy" -3 WG, TWO, "6.2.0" "Copy a key" keys::copy;
-        "del" -2 W, ALL, "1.0.0" "Delete keys" keys::del;
-        "exists" -2 RF, ALL, "1.0.0" "Count the keys that are there" keys::exists;
-        "expire" -3 WF, ONE, "1.0.0" "Have a key expire in seconds" keys::expire;
-        "expireat" -3 WF, ONE, "1.2.0" "Have a key expire at a time in seconds" keys::expireat;
-        "expiretime" 2 RF, ONE, "7.0.0" "Tell when a key expires, in seconds" keys::expiretime;
-        "keys" 2 R, NO_KEYS, "1.0.0" "List the keys that fit a pattern" keys::keys;
-        "move" 3 WF, ONE, "1.0.0" "Move a key to another database" keys::move_to;
-        "object" -2 R, (2, 2, 1), "2.2.3" "Tell about how a value is held" keys::object;
-        "persist" 2 WF, ONE, "2.2.0" "Have a key not expire" keys::persist;
-        "pexpire" -3 WF, ONE, "2.6.0" "Have a key expire in milliseconds" keys::pexpire;
-        "pexpireat" -3 WF, ONE, "2.6.0" "Have a key expire at a time in milliseconds" keys::pexpireat;
-        "pexpiretime" 2 RF, ONE, "7.0.0" "Tell when a key expires, in milliseconds" keys::pexpiretime;
-        "pttl" 2 RF, ONE, "2.6.0" "Tell in how many milliseconds a key expires" keys::pttl;
-        "randomkey" 1 R, NO_KEYS, "1.0.0" "Get some key" keys::randomkey;
-        "rename" 3 W, TWO, "1.0.0" "Rename a key" keys::rename;
-        "renamenx" 3 WF, TWO, "1.0.0" "Rename a key, if the new name is not there" keys::renamenx;
-        "scan" -2 R, NO_KEYS, "2.8.0" "List keys, some with each call" keys::scan;
-        "touch" -2 RF, ALL, "3.2.1" "Count the keys that are there" keys::exists;
-        "ttl" 2 RF, ONE, "1.0.0" "Tell in how many seconds a key expires" keys::ttl;
-        "type" 2 RF, ONE, "1.0.0" "Tell the type of a value" keys::type_of;
-        "unlink" -2 WF, ALL, "4.0.0" "Delete keys" keys::del;
-    }
-    "transactions" {
-        "discard" 1 DIRECT, NO_KEYS, "2.0.0" "Forget a transaction" transactions::discard;
-        "exec" 1 EXEC, NO_KEYS, "1.2.0" "Do the commands of a transaction" transactions::exec;
-        "multi" 1 DIRECT, NO_KEYS, "1.2.0" "Begin a transaction" transactions::multi;
-        "unwatch" 1 F, NO_KEYS, "2.2.0" "Forget the keys that are watched" transactions::unwatch;
-        "watch" -2 EXEC, ALL, "2.2.0" "Have the transaction depend on keys" transactions::watch;
-    }
-    "pubsub" {
-        "psubscribe" -2 SUBSCRIBES, NO_KEYS, "2.0.0" "Listen to channels that fit patterns" pubsub::psubscribe;
-        "publish" 3 F, NO_KEYS, "2.0.0" "Send a message to a channel" pubsub::publish;
-        "pubsub" -2 NONE, NO_KEYS, "2.8.0" "Tell about channels" pubsub::pubsub;
-        "punsubscribe" -1 SUBSCRIBES, NO_KEYS, "2.0.0" "No longer listen to patterns" pubsub::punsubscribe;
-        "subscribe" -2 SUBSCRIBES, NO_KEYS, "2.0.0" "Listen to channels" pubsub::subscribe;
-        "unsubscribe" -1 SUBSCRIBES, NO_KEYS, "2.0.0" "No longer listen to channels" pubsub::unsubscribe;
-    }
-    "connection" {
-        "auth" -2 AUTH, NO_KEYS, "1.0.0" "Show a password" connection::auth;
-        "client" -2 NONE, NO_KEYS, "2.4.0" "Tell about clients, and change them" connection::client;
-        "echo" 2 F, NO_KEYS, "1.0.0" "Get back what was sent" connection::echo;
-        "hello" -1 HELLO, NO_KEYS, "6.0.0" "Choose a version of the protocol" connection::hello;
-        "ping" -1 F.and(Flags::PUBSUB), NO_KEYS, "1.0.0" "Ask whether somebody is there" connection::ping;
-        "quit" -1 QUIT, NO_KEYS, "1.0.0" "End the connection" connection::quit;
-        "reset" 1 QUIT, NO_KEYS, "6.2.0" "Begin the connection anew" connection::reset;
-        "select" 2 F, NO_KEYS, "1.0.0" "Choose a database" keys::select;
-    }
-    "server" {
-        "command" -1 NONE, NO_KEYS, "2.8.13" "Tell about commands" server::command;
-        "config" -2 ADMIN, NO_KEYS, "2.0.0" "Read and change the configuration" server::config;
-        "dbsize" 1 RF, NO_KEYS, "1.0.0" "Tell how many keys there are" keys::dbsize;
-        "flushall" -1 W, NO_KEYS, "1.0.0" "Delete every key of every database" keys::flushall;
-        "flushdb" -1 W, NO_KEYS, "1.0.0" "Delete every key of the database" keys::flushdb;
-        "info" -1 NONE, NO_KEYS, "1.0.0" "Tell how the server is" server::info;
-        "time" 1 F, NO_KEYS, "2.6.0" "Tell the time" server::time;
-    }
-};
+}
 
-/// The subcommands of a command that has some, and how many words each takes, as in a row; `None` for one that has none.
-pub(crate) fn subcommands(command: &str) -> Option<&'static [(&'static str, i32)]> {
-    Some(match command {
-        "client" => &[
-            ("getname", 2),
-            ("help", 2),
-            ("id", 2),
-            ("info", 2),
-            ("kill", -3),
-            ("list", -2),
-            ("no-evict", 3),
-            ("no-touch", 3),
-            ("reply", 3),
-            ("setinfo", 4),
-            ("setname", 3),
-        ],
-        "command" => &[("count", 2), ("docs", -2), ("getkeys", -4), ("help", 2), ("info", -2), ("list", -2)],
-        "config" => &[("get", -3), ("help", 2), ("resetstat", 2), ("rewrite", 2), ("set", -4)],
-        "object" => &[("encoding", 3), ("freq", 3), ("help", 2), ("idletime", 3), ("refcount", 3)],
-        "pubsub" => &[("channels", -2), ("help", 2), ("numpat", 2), ("numsub", -2)],
-        _ => return None,
-    })
+impl Command {
+    /// Whether it may have as many words.
+    pub(crate) fn takes(&self, words: usize) -> bool {
+        let least = self.arity.unsigned_abs() as usize;
+        if self.arity < 0 { words >= least } else { words == least }
+    }
+
+    /// Where its keys stand among these words, and what it does to what they hold.
+    pub(crate) fn keys_of(&self, words: &[&[u8]]) -> impl Iterator<Item = (usize, Usage)> + use<> {
+        let gets = words.iter().skip(3).any(|word| word.eq_ignore_ascii_case(b"get"));
+        let count = words.len();
+        self.keys.iter().flat_map(move |spec| {
+            let usage = if spec.varies && !gets { OVERWRITES } else { spec.usage };
+            spec.places(count).map(move |place| (place, usage))
+        })
+    }
+
+    /// The first and the last word that is a key, and how far from one to the next: what `COMMAND` showed before it showed
+    /// more. Zeros for none.
+    pub(crate) fn key_range(&self) -> (i64, i64, i64) {
+        let (Some(first), Some(last)) = (self.keys.first(), self.keys.last()) else { return (0, 0, 0) };
+        let last_key =
+            if last.last < 0 { i64::from(last.last) } else { last.first as i64 + i64::from(last.last) };
+        (first.first as i64, last_key, last.step as i64)
+    }
+
+    /// The name without that of the command that it is a subcommand of.
+    pub(crate) fn last_name(&self) -> &'static str {
+        self.name.rsplit('|').next().unwrap_or(self.name)
+    }
+
+    /// Whether it does nothing itself, and has subcommands that do.
+    pub(crate) fn is_container(&self) -> bool {
+        !self.subcommands.is_empty() && self.arity == -2
+    }
+
+    /// Its subcommand of that name, in whatever case.
+    pub(crate) fn subcommand(&self, name: &[u8]) -> Option<&'static Command> {
+        self.subcommands.iter().find(|sub| name.eq_ignore_ascii_case(sub.last_name().as_bytes()))
+    }
 }
 
 /// The row of a command, in whatever case its name is written.
@@ -225,27 +175,17 @@ pub(crate) fn find(name: &[u8]) -> Option<&'static Command> {
     BY_NAME.get(&*lower).copied()
 }
 
-impl Command {
-    /// Whether it may have as many words.
-    pub(crate) fn takes(&self, words: usize) -> bool {
-        takes(self.arity, words)
-    }
-
-    /// Where its keys stand among as many words.
-    pub(crate) fn key_places(&self, words: usize) -> impl Iterator<Item = usize> {
-        let (first, last, step) = self.keys;
-        let last = if last < 0 { words as i32 + last } else { last };
-        let end = if first == 0 { 0 } else { last + 1 };
-        (first..end)
-            .step_by(step.max(1) as usize)
-            .map(|place| place as usize)
-            .filter(move |&place| place < words)
+/// The row of a command, or of a subcommand by both names: `config|get`.
+pub(crate) fn find_row(name: &[u8]) -> Option<&'static Command> {
+    match name.iter().position(|&byte| byte == b'|') {
+        Some(bar) => find(&name[..bar])?.subcommand(&name[bar + 1..]),
+        None => find(name),
     }
 }
 
-pub(crate) fn takes(arity: i32, words: usize) -> bool {
-    let least = arity.unsigned_abs() as usize;
-    if arity < 0 { words >= least } else { words == least }
+/// Every row, subcommands behind their commands.
+pub(crate) fn all_rows() -> impl Iterator<Item = &'static Command> {
+    TABLE.iter().flat_map(|command| std::iter::once(command).chain(command.subcommands))
 }
 
 #[cfg(test)]
@@ -254,21 +194,39 @@ mod tests {
 
     #[test]
     fn names_are_found_in_any_case_and_fit() {
-        for command in TABLE {
+        for command in all_rows() {
             let upper = command.name.to_ascii_uppercase();
-            assert!(std::ptr::eq(find(upper.as_bytes()).expect("it is there"), command), "{}", command.name);
+            assert!(
+                std::ptr::eq(find_row(upper.as_bytes()).expect("it is there"), command),
+                "{}",
+                command.name
+            );
         }
         assert!(find(b"").is_none() && find(&[b'a'; 100]).is_none());
+        assert!(find_row(b"get|x").is_none() && find_row(b"|").is_none());
     }
 
     #[test]
     fn keys_are_found_among_words() {
-        let places =
-            |name: &[u8], words| find(name).expect("it is there").key_places(words).collect::<Vec<_>>();
-        assert_eq!(places(b"get", 2), [1]);
-        assert_eq!(places(b"mset", 5), [1, 3]);
-        assert_eq!(places(b"del", 4), [1, 2, 3]);
-        assert_eq!(places(b"bitop", 5), [2, 3, 4]);
-        assert_eq!(places(b"ping", 1), []);
+        let places = |line: &str| {
+            let words: Vec<&[u8]> = line.split(' ').map(str::as_bytes).collect();
+            let command = super::super::resolve(&words).expect("it is there");
+            command.keys_of(&words).map(|(place, _)| place).collect::<Vec<_>>()
+        };
+        assert_eq!(places("get a"), [1]);
+        assert_eq!(places("mset a 1 b 2"), [1, 3]);
+        assert_eq!(places("del a b c"), [1, 2, 3]);
+        assert_eq!(places("bitop and d a b"), [2, 3, 4]);
+        assert_eq!(places("object encoding a"), [2]);
+        assert_eq!(places("ping"), []);
+    }
+
+    #[test]
+    fn set_reads_only_if_asked_to() {
+        let access = |words: &[&[u8]]| {
+            find(b"set").expect("it is there").keys_of(words).all(|(_, usage)| usage.access)
+        };
+        assert!(!access(&[b"set", b"get", b"get"]));
+        assert!(access(&[b"set", b"a", b"1", b"Get"]));
     }
 }

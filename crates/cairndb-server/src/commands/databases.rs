@@ -1,0 +1,71 @@
+//! Databases: the commands that are about one as a whole.
+
+use std::ops::{Bound, ControlFlow};
+
+use super::{Answer, Context, Refusal, SYNTAX, integer};
+use crate::store::DATABASES;
+
+const NO_DATABASE: Refusal = Refusal::text("ERR DB index is out of range");
+
+/// How many keys `DBSIZE` counts before it estimates.
+const COUNTED_MAX: u64 = 1_000_000;
+
+pub(super) fn dbsize(c: &mut Context<'_>, _: &[&[u8]]) -> Answer {
+    let (keys, _) = count(c, c.client.database)?;
+    c.out.integer(keys as i64);
+    Ok(())
+}
+
+/// How many keys there are, and whether that was counted or, of many, estimated.
+pub(super) fn count(c: &Context<'_>, database: usize) -> Result<(u64, bool), Refusal> {
+    let (mut keys, mut last) = (0, Vec::new());
+    c.data.visit_keys(database, Bound::Unbounded, b"", |key| {
+        keys += 1;
+        if keys < COUNTED_MAX {
+            return Ok(ControlFlow::Continue(()));
+        }
+        last = key.to_vec();
+        Ok(ControlFlow::Break(()))
+    })?;
+    if keys < COUNTED_MAX {
+        return Ok((keys, true));
+    }
+    Ok((c.data.estimate(database, keys, &last)?, false))
+}
+
+pub(super) fn flushdb(c: &mut Context<'_>, words: &[&[u8]]) -> Answer {
+    flush_mode(&words[1..])?;
+    c.data.clear(c.client.database);
+    c.out.ok();
+    Ok(())
+}
+
+pub(super) fn flushall(c: &mut Context<'_>, words: &[&[u8]]) -> Answer {
+    flush_mode(&words[1..])?;
+    (0..DATABASES).for_each(|database| c.data.clear(database));
+    c.out.ok();
+    Ok(())
+}
+
+/// Clearing is one entry either way.
+fn flush_mode(words: &[&[u8]]) -> Answer {
+    match words {
+        [] => Ok(()),
+        [mode] if mode.eq_ignore_ascii_case(b"SYNC") || mode.eq_ignore_ascii_case(b"ASYNC") => Ok(()),
+        _ => Err(SYNTAX),
+    }
+}
+
+pub(super) fn select(c: &mut Context<'_>, words: &[&[u8]]) -> Answer {
+    c.client.database = database(integer(words[1])?)?;
+    c.out.ok();
+    Ok(())
+}
+
+/// The database that a client means.
+pub(super) fn database(n: i64) -> Result<usize, Refusal> {
+    i32::try_from(n).map_err(|_| {
+        Refusal::text("ERR value is out of range, value must between -2147483648 and 2147483647")
+    })?;
+    usize::try_from(n).ok().filter(|&n| n < DATABASES).ok_or(NO_DATABASE)
+}
