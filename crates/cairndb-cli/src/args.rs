@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use cairndb::Durability;
-use clap::{Parser, Subcommand, ValueEnum};
+use cairndb_server::{Config, SETTINGS, Value};
+use clap::parser::ValueSource;
+use clap::{Arg, ArgMatches, Parser, Subcommand, ValueEnum};
 
 use crate::failure::Failure;
 use crate::format::{Format, Layout};
@@ -348,6 +350,7 @@ pub(crate) struct Inspect {
 #[derive(clap::Args)]
 #[command(after_help = "\
 Ends on SIGTERM or Ctrl-C, when every reply has gone out. A write is answered once it is as durable as --durability says.
+A setting is taken from its flag, else from its variable, else from the file.
 
 Examples:
   cairn serve
@@ -355,18 +358,64 @@ Examples:
   redis-cli set greeting hello              with the server running
   cairn get greeting                        once it has stopped")]
 pub(crate) struct Serve {
-    /// Where the Redis protocol is spoken
-    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:6379", env = "CAIRN_LISTEN")]
-    pub(crate) listen: String,
-    /// What clients must show before anything else
-    #[arg(long, value_name = "PASSWORD", env = "CAIRN_REQUIREPASS", hide_env_values = true)]
-    pub(crate) requirepass: Option<String>,
-    /// How many clients may be connected at a time
-    #[arg(long, value_name = "N", default_value_t = 10_000, env = "CAIRN_MAXCLIENTS")]
-    pub(crate) maxclients: usize,
-    /// What the engine may take for itself: a number and B, KiB, MiB or GiB
-    #[arg(long, value_name = "BYTES", default_value = "256MiB", value_parser = parse_rate, env = "CAIRN_MEMORY_BUDGET")]
-    pub(crate) memory_budget: u64,
+    /// A TOML file of settings, whose keys are the names of these flags
+    #[arg(long, value_name = "FILE", env = "CAIRN_CONFIG")]
+    pub(crate) config: Option<PathBuf>,
+    /// Print all settings as a TOML file, with where each came from, and end
+    #[arg(long)]
+    pub(crate) print_config: bool,
+    /// Read the settings and end: 0 if they are right, 2 if not
+    #[arg(long, conflicts_with = "print_config")]
+    pub(crate) check_config: bool,
+    #[command(flatten)]
+    pub(crate) given: Given,
+}
+
+/// The settings that were given as flags. The server's list says which there are.
+pub(crate) struct Given(pub(crate) Vec<(&'static str, OsString)>);
+
+impl clap::Args for Given {
+    fn augment_args(command: clap::Command) -> clap::Command {
+        // `--db` and `--durability` belong to every command, and are there already.
+        let own = SETTINGS.iter().filter(|setting| !matches!(setting.name, "db" | "durability"));
+        let heading = command.next_help_heading("Settings");
+        heading.args(own.map(|setting| {
+            let live = if setting.live { "; CONFIG SET changes it" } else { "" };
+            let default = setting.get(&Config::default());
+            let default = match default.spelled() {
+                none if none.is_empty() => String::new(),
+                some => format!(" [default: {some}]"),
+            };
+            let help = format!("{}{live} [env: {}]{default}", setting.about, setting.variable());
+            let arg = Arg::new(setting.name).long(setting.name).value_name(setting.form).help(help);
+            let arg = arg.value_parser(clap::value_parser!(OsString));
+            match setting.get(&Config::default()) {
+                // By itself it says yes.
+                Value::Flag(_) => arg.num_args(0..=1).require_equals(true).default_missing_value("true"),
+                _ => arg,
+            }
+        }))
+    }
+
+    fn augment_args_for_update(command: clap::Command) -> clap::Command {
+        Given::augment_args(command)
+    }
+}
+
+impl clap::FromArgMatches for Given {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Given, clap::Error> {
+        let typed = |name: &str| matches.value_source(name) == Some(ValueSource::CommandLine);
+        let given = SETTINGS.iter().filter(|setting| typed(setting.name)).filter_map(|setting| {
+            let word = matches.get_raw(setting.name)?.next()?;
+            Some((setting.name, word.to_os_string()))
+        });
+        Ok(Given(given.collect()))
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Given::from_arg_matches(matches)?;
+        Ok(())
+    }
 }
 
 #[derive(clap::Args)]

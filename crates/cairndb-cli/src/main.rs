@@ -67,7 +67,7 @@ fn run(args: &Args) -> Result<(), Failure> {
         Command::Repair(repair) => repair::repair(target, repair),
         Command::Stats(stats) => report::stats(target, stats),
         Command::Inspect(inspect) => report::inspect(inspect),
-        Command::Serve(serve) => serve::serve(target, serve),
+        Command::Serve(serve) => serve::serve(serve),
         Command::Demo(demo) => demo::demo(target, demo),
     }
 }

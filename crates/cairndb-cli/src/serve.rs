@@ -1,29 +1,45 @@
 //! Serve: the database behind the Redis protocol, until the process is asked to end.
 //!
 //! # Where it sits
-//! The only command that `cairndb-server` is behind; this file turns arguments into its configuration, and its errors
-//! into advice.
+//! The only command that `cairndb-server` is behind; this file brings flags, environment and file together, and turns the
+//! server's errors into advice.
 
-use cairndb_server::{Config, Error};
+use cairndb_server::{Error, Layers, Origin, Running};
 
-use crate::args::{Serve, Target};
+use crate::args::Serve;
 use crate::failure::{Failure, say};
+use crate::output::Output;
 
-/// Serves until `SIGTERM` or `SIGINT`.
-pub(crate) fn serve(target: &Target, serve: &Serve) -> Result<(), Failure> {
-    let running = cairndb_server::start(Config {
-        directory: target.dir().to_path_buf(),
-        listen: serve.listen.clone(),
-        durability: target.durability(),
-        password: serve.requirepass.clone().filter(|password| !password.is_empty()),
-        clients_max: serve.maxclients,
-        memory_budget_bytes: serve.memory_budget,
-    })
-    .map_err(failure)?;
-    say(format_args!("serving {} on {}", target.dir().display(), running.address()));
-    running.until_asked_to_end().map_err(failure)?;
-    say("closing");
-    running.stop().map_err(failure)
+/// Serves until `SIGTERM` or `SIGINT`, or only looks at the settings.
+pub(crate) fn serve(serve: &Serve) -> Result<(), Failure> {
+    let layers = layers(serve)?;
+    if serve.print_config {
+        let mut out = Output::new();
+        out.bytes(layers.print().as_bytes())?;
+        return out.flush();
+    }
+    if serve.check_config {
+        return Ok(());
+    }
+    let config = layers.config().clone();
+    let directory = config.directory.clone();
+    let begun =
+        |running: &Running| say(format_args!("serving {} on {}", directory.display(), running.address()));
+    cairndb_server::run(config, begun).map_err(|error| failure(error).located(&directory))
+}
+
+/// What was set, and where.
+fn layers(serve: &Serve) -> Result<Layers, Failure> {
+    let mut layers = Layers::default();
+    if let Some(file) = &serve.config {
+        layers.read_file(file).map_err(failure)?;
+    }
+    layers.read_environment(|variable| std::env::var_os(variable)).map_err(failure)?;
+    for (name, word) in &serve.given.0 {
+        let word = word.to_str().ok_or_else(|| Failure::told(format_args!("--{name}: this is not UTF-8")))?;
+        layers.set(name, word, Origin::Flag).map_err(failure)?;
+    }
+    Ok(layers)
 }
 
 fn failure(error: Error) -> Failure {
@@ -31,7 +47,7 @@ fn failure(error: Error) -> Failure {
         Error::Io { source, .. } if source.kind() == std::io::ErrorKind::AddrInUse => {
             Failure::hinted(&error, "--listen chooses another port: --listen 127.0.0.1:6380")
         }
-        Error::Io { .. } => Failure::told(&error),
+        Error::Io { .. } | Error::Settings(_) => Failure::told(&error),
         Error::Engine(engine) => Failure::Engine(engine.clone()),
     }
 }

@@ -109,8 +109,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         // The parser's words borrow the input, and running needs the rest.
         let input = std::mem::take(&mut self.input);
         let mut parser = std::mem::take(&mut self.parser);
+        let word_len_max = i64::try_from(self.server.limits().word_len).unwrap_or(i64::MAX);
         while !self.client.leaving {
-            let word_len_max = 512 << 20;
             let limits = RequestLimits { word_len_max, known: self.client.known };
             match parser.next(&input[at..], limits) {
                 Ok(None) => break,

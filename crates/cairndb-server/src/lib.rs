@@ -2,7 +2,8 @@
 //!
 //! Rooms, in the order in which they are best read: `resp` (the protocol), `store` (turns that share a write and a sync),
 //! `commands` (a row and a function each), `client` and `pubsub` (what is remembered of connections), `connection` (the
-//! loop that ties them together), `server`, `sweep` (what has expired), `listen`.
+//! loop that ties them together), `server`, `sweep` (what has expired), `settings`, `listen`,
+//! `process`.
 
 mod client;
 mod commands;
@@ -11,6 +12,7 @@ mod events;
 mod float;
 mod glob;
 mod listen;
+mod process;
 mod pubsub;
 mod random;
 mod resp;
@@ -21,4 +23,6 @@ mod store;
 mod sweep;
 
 pub use cairndb::Durability;
-pub use listen::{Config, Error, Running, start};
+pub use listen::{Error, Running, start};
+pub use process::run;
+pub use settings::{Config, Layers, Limits, Origin, SETTINGS, Setting, Value};

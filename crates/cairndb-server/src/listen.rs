@@ -2,11 +2,10 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cairndb::{Db, Durability};
+use cairndb::Db;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
@@ -14,33 +13,18 @@ use tokio::sync::watch;
 
 use crate::connection::Connection;
 use crate::server::Server;
-use crate::settings::Settings;
+use crate::settings::Config;
 
 /// How long clients have to take their last replies.
 const DRAIN: Duration = Duration::from_secs(5);
-
-/// What a server is started with.
-#[derive(Clone, Debug)]
-pub struct Config {
-    /// The database's directory; made if it is not there.
-    pub directory: PathBuf,
-    /// Where the Redis protocol is spoken: an address and a port, 0 for any that is free.
-    pub listen: String,
-    /// What a write waits for before it is answered.
-    pub durability: Durability,
-    /// What clients must show first.
-    pub password: Option<String>,
-    /// How many may be connected at a time.
-    pub clients_max: usize,
-    /// What the engine may take, in bytes.
-    pub memory_budget_bytes: u64,
-}
 
 /// Why a server did not start, or did not end well.
 #[derive(Debug)]
 pub enum Error {
     /// The database's.
     Engine(cairndb::Error),
+    /// A setting cannot be so: which, where it was set, and why.
+    Settings(String),
     /// The network's, or the operating system's.
     Io {
         /// What was being done.
@@ -70,9 +54,7 @@ pub struct Running {
 ///     directory: directory.clone(),
 ///     listen: "127.0.0.1:0".into(),
 ///     durability: Durability::Os,
-///     password: None,
-///     clients_max: 100,
-///     memory_budget_bytes: 32 << 20,
+///     ..Config::default()
 /// })?;
 /// println!("redis-cli -p {}", running.address().port());
 /// running.stop()?;
@@ -80,30 +62,31 @@ pub struct Running {
 /// # Ok::<(), cairndb_server::Error>(())
 /// ```
 pub fn start(config: Config) -> Result<Running, Error> {
+    start_on(runtime()?, config)
+}
+
+/// The threads that a server runs on.
+pub(crate) fn runtime() -> Result<Runtime, Error> {
+    let threads = std::thread::available_parallelism().map_or(2, |n| n.get()).max(2);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build();
+    runtime.map_err(|source| Error::io("cannot start threads", source))
+}
+
+/// As [`start`], on threads that run already.
+pub(crate) fn start_on(runtime: Runtime, mut config: Config) -> Result<Running, Error> {
     let options = cairndb::Options {
         memory_budget_bytes: config.memory_budget_bytes,
         durability: config.durability,
         ..cairndb::Options::default()
     };
-    let threads = std::thread::available_parallelism().map_or(2, |n| n.get()).max(2);
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build();
-    let runtime = runtime.map_err(|source| Error::io("cannot start threads", source))?;
     // Before the database: a busy port must not cost a recovery.
     let listener = runtime.block_on(TcpListener::bind(&config.listen));
     let listener =
         listener.map_err(|source| Error::io(&format!("cannot listen on {}", config.listen), source))?;
     let address = listener.local_addr().map_err(|source| Error::io("cannot tell the address", source))?;
     let db = options.open(&config.directory).map_err(Error::Engine)?;
-    let settings = Settings {
-        durability: config.durability,
-        password: config.password,
-        clients_max: config.clients_max,
-        word_len_max: 512 << 20,
-        port: address.port(),
-        bind: address.ip().to_string(),
-        directory: config.directory.display().to_string(),
-    };
-    let server = Arc::new(Server::new(db.clone(), settings).map_err(Error::Engine)?);
+    config.listen = address.to_string();
+    let server = Arc::new(Server::new(db.clone(), config).map_err(Error::Engine)?);
     let (stop, stopped) = watch::channel(false);
     runtime.spawn(crate::sweep::sweep(server.clone(), stopped.clone()));
     runtime.spawn(accept(server.clone(), listener, stopped));
@@ -116,21 +99,9 @@ impl Running {
         self.address
     }
 
-    /// Returns when the process is asked to end: by `SIGTERM` or `SIGINT`.
-    ///
-    /// Errors: `Io` if nobody can wait for signals here.
-    pub fn until_asked_to_end(&self) -> Result<(), Error> {
-        use tokio::signal::unix::{SignalKind, signal};
-        let asked = async {
-            let (mut terminate, mut interrupt) =
-                (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-            }
-            Ok(())
-        };
-        self.runtime.block_on(asked).map_err(|source| Error::io("cannot wait for signals", source))
+    /// Waits for something, in this thread, on the server's runtime.
+    pub(crate) fn block_on<F: Future>(&self, future: F) -> F::Output {
+        self.runtime.block_on(future)
     }
 
     /// Takes no more clients, answers what those who are there have sent, and closes the database.
@@ -150,7 +121,7 @@ impl Running {
 }
 
 impl Error {
-    fn io(what: &str, source: io::Error) -> Error {
+    pub(crate) fn io(what: &str, source: io::Error) -> Error {
         Error::Io { what: what.to_string(), source }
     }
 }
@@ -159,6 +130,7 @@ impl std::fmt::Display for Error {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Error::Engine(error) => error.fmt(f),
+            Error::Settings(what) => f.write_str(what),
             Error::Io { what, source } => write!(f, "{what}: {source}"),
         }
     }
@@ -168,6 +140,7 @@ impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Error::Engine(error) => Some(error),
+            Error::Settings(_) => None,
             Error::Io { source, .. } => Some(source),
         }
     }

@@ -11,7 +11,7 @@ use crate::client::{Client, Shown};
 use crate::events::{Event, Wanted};
 use crate::pubsub::{Channels, Kind};
 use crate::scans::Scans;
-use crate::settings::Settings;
+use crate::settings::{Config, Limits};
 use crate::store::Store;
 
 /// The version of Redis whose commands these are; clients look at it.
@@ -20,7 +20,9 @@ pub(crate) const REDIS_VERSION: &str = "7.0.15";
 /// One running server.
 pub(crate) struct Server {
     pub(crate) store: Store,
-    pub(crate) settings: RwLock<Settings>,
+    pub(crate) settings: RwLock<Config>,
+    /// As the file and the flags have them: what differs is what `CONFIG REWRITE` writes.
+    pub(crate) settings_kept: Mutex<Config>,
     pub(crate) events: Wanted,
     pub(crate) channels: Channels,
     pub(crate) scans: Scans,
@@ -65,11 +67,12 @@ impl Counters {
 }
 
 impl Server {
-    pub(crate) fn new(db: Db, settings: Settings) -> cairndb::Result<Server> {
+    pub(crate) fn new(db: Db, settings: Config) -> cairndb::Result<Server> {
         Ok(Server {
             store: Store::new(db, now_ms)?,
+            events: settings.events(),
+            settings_kept: Mutex::new(settings.clone()),
             settings: RwLock::new(settings),
-            events: Wanted::default(),
             channels: Channels::default(),
             scans: Scans::default(),
             counters: Counters::default(),
@@ -79,8 +82,12 @@ impl Server {
         })
     }
 
-    pub(crate) fn settings(&self) -> Settings {
+    pub(crate) fn settings(&self) -> Config {
         self.settings.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn limits(&self) -> Limits {
+        self.settings.read().unwrap_or_else(PoisonError::into_inner).limits
     }
 
     pub(crate) fn password(&self) -> Option<String> {
@@ -99,7 +106,7 @@ impl Server {
     /// A client that has come; `None` if there are as many as there may be.
     pub(crate) fn enter(&self, address: String, local_address: String) -> Option<Client> {
         let mut clients = self.lock_clients();
-        if clients.len() >= self.settings().clients_max {
+        if clients.len() >= self.limits().clients {
             self.counters.refused_connections.fetch_add(1, Ordering::Relaxed);
             return None;
         }

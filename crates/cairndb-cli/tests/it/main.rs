@@ -9,6 +9,7 @@ mod keys;
 mod kill;
 mod replay;
 mod scan;
+mod serve;
 mod terminal;
 mod trouble;
 mod upkeep;

@@ -3,12 +3,11 @@
 use std::sync::PoisonError;
 
 use super::{Answer, Context, Refusal, SYNTAX};
-use crate::events::Wanted;
 use crate::glob;
-use crate::settings::Settings;
+use crate::settings::{self, SETTINGS};
 
 pub(super) fn get(c: &mut Context<'_>, words: &[&[u8]]) -> Answer {
-    let all = c.server.settings().shown(&c.server.events.letters());
+    let all = c.server.settings().shown();
     let asked = |name: &str| {
         let fits = |pattern: &[u8]| glob::matches(&pattern.to_ascii_lowercase(), name.as_bytes());
         words[2..].iter().find(|pattern| fits(pattern)).copied()
@@ -36,7 +35,7 @@ pub(super) fn set(c: &mut Context<'_>, words: &[&[u8]]) -> Answer {
     }
     let mut settings = c.server.settings.write().unwrap_or_else(PoisonError::into_inner);
     let mut changed = settings.clone();
-    let shown = settings.shown(&c.server.events.letters());
+    let shown = settings.shown();
     let mut seen: Vec<Vec<u8>> = Vec::new();
     for name in pairs.iter().step_by(2) {
         let lower = name.to_ascii_lowercase();
@@ -50,30 +49,26 @@ pub(super) fn set(c: &mut Context<'_>, words: &[&[u8]]) -> Answer {
         }
         seen.push(lower);
     }
+    let live = |name: &[u8]| {
+        let name = name.to_ascii_lowercase();
+        SETTINGS.iter().find(|setting| setting.live && setting.name.as_bytes() == name)
+    };
     // What there is only one value for may be set to it; tools do.
     for pair in pairs.chunks(2) {
         let name = pair[0].to_ascii_lowercase();
         let stays = shown.iter().any(|(known, old)| known.as_bytes() == name && old.as_bytes() == pair[1]);
-        if !stays && !Settings::may_change(&name) {
+        if !stays && live(pair[0]).is_none() {
             return Err(failed(pair[0], "can't set immutable config"));
         }
     }
-    let mut events = None;
     for pair in pairs.chunks(2) {
-        let (name, value) = (pair[0].to_ascii_lowercase(), pair[1]);
-        if name == b"notify-keyspace-events" {
-            let told = "Invalid event class character. Use 'Ag$lshzxeKEtmdn'.";
-            events = Some(Wanted::parse(value).ok_or_else(|| failed(pair[0], told))?);
-            continue;
-        }
-        if Settings::may_change(&name) {
-            changed.set(&name, value).map_err(|why| failed(pair[0], &why))?;
+        if let Some(setting) = live(pair[0]) {
+            let word = std::str::from_utf8(pair[1]).map_err(|_| failed(pair[0], "the value is not UTF-8"))?;
+            setting.set(&mut changed, word).map_err(|why| failed(pair[0], &why))?;
         }
     }
+    c.server.events.set(changed.events());
     *settings = changed;
-    if let Some(events) = events {
-        c.server.events.set(events);
-    }
     c.out.ok();
     Ok(())
 }
@@ -84,8 +79,20 @@ pub(super) fn resetstat(c: &mut Context<'_>, _: &[&[u8]]) -> Answer {
     Ok(())
 }
 
-pub(super) fn rewrite(_: &mut Context<'_>, _: &[&[u8]]) -> Answer {
-    Err(Refusal::text("ERR The server is running without a config file"))
+/// Writes what `CONFIG SET` has changed into the file; the rest of it stays as it is.
+pub(super) fn rewrite(c: &mut Context<'_>, _: &[&[u8]]) -> Answer {
+    let settings = c.server.settings();
+    let file = settings.file.as_ref();
+    let file = file.ok_or(Refusal::text("ERR The server is running without a config file"))?;
+    let mut kept = c.server.settings_kept.lock().unwrap_or_else(PoisonError::into_inner);
+    let values = SETTINGS.iter().map(|setting| (setting.name, setting.get(&settings), setting.get(&kept)));
+    let changed: Vec<_> =
+        values.filter(|(_, now, then)| now != then).map(|(name, now, _)| (name, now)).collect();
+    settings::rewrite(file, &changed)
+        .map_err(|error| Refusal::Text(format!("ERR Rewriting config file: {error}").into()))?;
+    *kept = settings;
+    c.out.ok();
+    Ok(())
 }
 
 fn failed(name: &[u8], why: &str) -> Refusal {

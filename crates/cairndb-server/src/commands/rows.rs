@@ -195,7 +195,7 @@ pub(crate) static TABLE: &[Command] = table! {
             "get" -3 A, NO_KEYS, "2.0.0" "Read parameters" config::get;
             "help" 2 NONE, NO_KEYS, "5.0.0" "List the subcommands" help;
             "resetstat" 2 A, NO_KEYS, "2.0.0" "Begin to count anew" config::resetstat;
-            "rewrite" 2 A, NO_KEYS, "2.8.0" "Refused: parameters are not written to a file" config::rewrite;
+            "rewrite" 2 A, NO_KEYS, "2.8.0" "Write what was changed to the configuration file" config::rewrite;
             "set" -4 A.and(Flags::SECRET), NO_KEYS, "2.0.0" "Change parameters" config::set;
         };
         "dbsize" 1 RF, NO_KEYS, "1.0.0" "Tell how many keys there are" databases::dbsize;

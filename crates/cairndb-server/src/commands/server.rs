@@ -38,7 +38,7 @@ pub(super) fn info(c: &mut Context<'_>, words: &[&[u8]]) -> Answer {
                 ("os", std::env::consts::OS.to_string()),
                 ("arch_bits", usize::BITS.to_string()),
                 ("process_id", std::process::id().to_string()),
-                ("tcp_port", c.server.settings().port.to_string()),
+                ("tcp_port", c.server.settings().port().to_string()),
                 ("uptime_in_seconds", c.server.began.elapsed().as_secs().to_string()),
                 ("uptime_in_days", (c.server.began.elapsed().as_secs() / 86_400).to_string()),
             ],
@@ -50,7 +50,7 @@ pub(super) fn info(c: &mut Context<'_>, words: &[&[u8]]) -> Answer {
             "Clients",
             &[
                 ("connected_clients", c.server.clients().len().to_string()),
-                ("maxclients", c.server.settings().clients_max.to_string()),
+                ("maxclients", c.server.limits().clients.to_string()),
                 ("blocked_clients", "0".to_string()),
             ],
         );

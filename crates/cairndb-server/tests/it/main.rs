@@ -30,9 +30,8 @@ impl Served {
             directory: directory.path().join("db"),
             listen: "127.0.0.1:0".into(),
             durability: Durability::Os,
-            password: None,
-            clients_max: 1_000,
             memory_budget_bytes: 32 << 20,
+            ..Config::default()
         };
         change(&mut config);
         let running = Some(cairndb_server::start(config).expect("it starts"));

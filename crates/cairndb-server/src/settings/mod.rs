@@ -1,0 +1,266 @@
+//! Settings: everything that a server can be told, in one list.
+//!
+//! A row of the list is one setting: by its name it is a flag (`--maxclients`), a variable (`CAIRN_MAXCLIENTS`), a key of
+//! the file (`maxclients = 10_000`) and what `CONFIG GET` shows. Names are Redis's where Redis has one. The list is all
+//! that flags, the file's reader, `CONFIG` and the documents know of settings, so that they cannot disagree.
+//!
+//! # Where it sits
+//! Below everything: rooms read [`Config`], and know nothing of where a value came from. `layers` puts it together, `file`
+//! reads and rewrites TOML, `value` turns words into numbers.
+
+mod file;
+mod layers;
+mod value;
+
+use std::path::PathBuf;
+
+use cairndb::Durability;
+
+use crate::events::Wanted;
+
+pub(crate) use file::rewrite;
+pub use layers::{Layers, Origin};
+pub use value::Value;
+
+/// What a server is started with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// The database's directory; made if it is not there.
+    pub directory: PathBuf,
+    /// Where the Redis protocol is spoken: an address and a port, 0 for any that is free.
+    pub listen: String,
+    /// What a write waits for before it is answered.
+    pub durability: Durability,
+    /// What clients must show first.
+    pub password: Option<String>,
+    /// What the engine may take, in bytes.
+    pub memory_budget_bytes: u64,
+    /// Which keyspace notifications are sent, by Redis's letters.
+    pub keyspace_events: String,
+    /// What one client, or all of them, may take.
+    pub limits: Limits,
+    /// Where the file is that `CONFIG REWRITE` writes.
+    pub file: Option<PathBuf>,
+}
+
+/// What clients may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// How many may be connected at a time.
+    pub clients: usize,
+    /// The longest word of a request, in bytes.
+    pub word_len: u64,
+}
+
+impl Default for Config {
+    fn default() -> Config {
+        Config {
+            directory: "./cairn-data".into(),
+            listen: "127.0.0.1:6379".into(),
+            durability: Durability::Sync,
+            password: None,
+            memory_budget_bytes: 256 << 20,
+            keyspace_events: String::new(),
+            limits: Limits::default(),
+            file: None,
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits { clients: 10_000, word_len: 512 << 20 }
+    }
+}
+
+/// One setting.
+pub struct Setting {
+    /// What it is called, wherever it is spoken of.
+    pub name: &'static str,
+    /// What its value looks like.
+    pub form: &'static str,
+    /// What it is for, in one sentence without its stop.
+    pub about: &'static str,
+    /// Whether `CONFIG SET` changes it while the server runs.
+    pub live: bool,
+    /// Whether its value is not for everybody's eyes.
+    pub secret: bool,
+    get: fn(&Config) -> Value,
+    set: fn(&mut Config, &str) -> Result<(), String>,
+}
+
+impl Setting {
+    const fn new(
+        name: &'static str,
+        form: &'static str,
+        about: &'static str,
+        get: fn(&Config) -> Value,
+        set: fn(&mut Config, &str) -> Result<(), String>,
+    ) -> Setting {
+        Setting { name, form, about, live: false, secret: false, get, set }
+    }
+
+    const fn live(self) -> Setting {
+        Setting { live: true, ..self }
+    }
+
+    const fn secret(self) -> Setting {
+        Setting { secret: true, ..self }
+    }
+
+    /// The variable that holds it: `CAIRN_` and its name in capitals.
+    pub fn variable(&self) -> String {
+        format!("CAIRN_{}", self.name.to_ascii_uppercase().replace('-', "_"))
+    }
+
+    /// What it is in `config`.
+    pub fn get(&self, config: &Config) -> Value {
+        (self.get)(config)
+    }
+
+    /// Has `config` take the value that `word` spells. The error says what could stand there.
+    pub(crate) fn set(&self, config: &mut Config, word: &str) -> Result<(), String> {
+        (self.set)(config, word)
+    }
+}
+
+/// The setting of this name.
+pub(crate) fn find(name: &str) -> Option<&'static Setting> {
+    SETTINGS.iter().find(|setting| setting.name == name)
+}
+
+/// All settings, in the order in which they are told.
+pub static SETTINGS: &[Setting] = &[
+    Setting::new(
+        "db",
+        "DIR",
+        "The database's directory",
+        |c| Value::Text(c.directory.display().to_string()),
+        |c, word| value::path(word).map(|path| c.directory = path),
+    ),
+    Setting::new(
+        "listen",
+        "ADDRESS:PORT",
+        "Where the Redis protocol is spoken",
+        |c| Value::Text(c.listen.clone()),
+        |c, word| value::place(word).map(|place| c.listen = place),
+    ),
+    Setting::new(
+        "durability",
+        "LEVEL",
+        "What a write waits for: sync, os or buffered",
+        |c| Value::Text(value::durability_word(c.durability).into()),
+        |c, word| value::durability(word).map(|level| c.durability = level),
+    ),
+    Setting::new(
+        "requirepass",
+        "PASSWORD",
+        "What clients must show before anything else",
+        |c| Value::Text(c.password.clone().unwrap_or_default()),
+        |c, word| value::some(word).map(|password| c.password = password),
+    )
+    .live()
+    .secret(),
+    Setting::new(
+        "memory-budget",
+        "BYTES",
+        "What the engine may take for itself",
+        |c| Value::Bytes(c.memory_budget_bytes),
+        |c, word| value::bytes(word).map(|bytes| c.memory_budget_bytes = bytes),
+    ),
+    Setting::new(
+        "notify-keyspace-events",
+        "LETTERS",
+        "Which events of keys are told to subscribers, by Redis's letters",
+        |c| Value::Text(c.keyspace_events.clone()),
+        |c, word| value::events(word).map(|letters| c.keyspace_events = letters),
+    )
+    .live(),
+    Setting::new(
+        "maxclients",
+        "N",
+        "How many clients may be connected at a time",
+        |c| Value::Number(c.limits.clients as u64),
+        |c, word| value::count(word).map(|n| c.limits.clients = n),
+    )
+    .live(),
+    Setting::new(
+        "proto-max-bulk-len",
+        "BYTES",
+        "The longest word of a request",
+        |c| Value::Bytes(c.limits.word_len),
+        |c, word| value::bytes(word).map(|len| c.limits.word_len = len),
+    )
+    .live(),
+];
+
+impl Config {
+    /// The port of the Redis protocol.
+    pub(crate) fn port(&self) -> u16 {
+        self.listen.rsplit_once(':').and_then(|(_, port)| port.parse().ok()).unwrap_or(0)
+    }
+
+    /// Which events are told. What is no letter was refused where it was set.
+    pub(crate) fn events(&self) -> Wanted {
+        Wanted::parse(self.keyspace_events.as_bytes()).unwrap_or_default()
+    }
+
+    /// What `CONFIG GET` shows: every setting by its own name, and what Redis calls otherwise or has besides.
+    pub(crate) fn shown(&self) -> Vec<(&'static str, String)> {
+        let fsync = match self.durability {
+            Durability::Sync => "always",
+            Durability::Os => "everysec",
+            Durability::Buffered => "no",
+        };
+        let host = self.listen.rsplit_once(':').map_or(&*self.listen, |(host, _)| host);
+        let mut shown: Vec<_> = SETTINGS.iter().map(|s| (s.name, s.get(self).told())).collect();
+        shown.extend([
+            ("appendfsync", fsync.into()),
+            ("appendonly", "yes".into()),
+            ("bind", host.trim_matches(['[', ']']).into()),
+            ("databases", crate::store::DATABASES.to_string()),
+            ("dir", self.directory.display().to_string()),
+            ("maxmemory", "0".into()),
+            ("maxmemory-policy", "noeviction".into()),
+            ("port", self.port().to_string()),
+            ("save", String::new()),
+            ("timeout", "0".into()),
+        ]);
+        shown.sort();
+        shown
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_setting_takes_what_it_tells() {
+        let mut config = Config::default();
+        for setting in SETTINGS {
+            let told = setting.get(&config);
+            for word in [told.told(), told.spelled()] {
+                assert_eq!(setting.set(&mut config, &word), Ok(()), "{}: {word}", setting.name);
+                assert_eq!(setting.get(&config), told, "{}: {word}", setting.name);
+            }
+        }
+        assert_eq!(config, Config::default());
+    }
+
+    #[test]
+    fn a_name_is_shown_once() {
+        let shown = Config::default().shown();
+        assert!(shown.windows(2).all(|pair| pair[0].0 < pair[1].0), "{shown:?}");
+        assert!(SETTINGS.iter().all(|setting| shown.iter().any(|(name, _)| *name == setting.name)));
+    }
+
+    #[test]
+    fn what_redis_calls_otherwise_says_the_same() {
+        let config = Config { listen: "[::1]:7000".into(), ..Config::default() };
+        let shown = config.shown();
+        let of = |name| shown.iter().find(|(known, _)| *known == name).map(|(_, value)| value.as_str());
+        assert_eq!((of("bind"), of("port"), of("appendfsync")), (Some("::1"), Some("7000"), Some("always")));
+        assert_eq!(of("dir"), of("db"));
+    }
+}

@@ -1,0 +1,158 @@
+//! Values: what words spell, and how values are spelled.
+
+use std::path::PathBuf;
+
+use cairndb::Durability;
+
+use crate::events::Wanted;
+use crate::resp::request;
+
+/// What a setting is set to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Value {
+    /// A word, or none where it is empty.
+    Text(String),
+    /// How many; seconds too.
+    Number(u64),
+    /// How many bytes.
+    Bytes(u64),
+    /// Yes or no.
+    Flag(bool),
+}
+
+impl Value {
+    /// As people write it: `64MiB`.
+    pub fn spelled(&self) -> String {
+        match self {
+            Value::Text(text) => text.clone(),
+            Value::Number(n) => n.to_string(),
+            Value::Flag(flag) => flag.to_string(),
+            Value::Bytes(len) => {
+                let units = [(30, "GiB"), (20, "MiB"), (10, "KiB")];
+                let whole = |shift: &i32| *len > 0 && len.trailing_zeros() >= *shift as u32;
+                match units.iter().find(|(shift, _)| whole(shift)) {
+                    Some((shift, unit)) => format!("{}{unit}", len >> shift),
+                    None => len.to_string(),
+                }
+            }
+        }
+    }
+
+    /// As Redis tells it: bytes in figures, flags as `yes` and `no`.
+    pub(crate) fn told(&self) -> String {
+        match self {
+            Value::Bytes(len) => len.to_string(),
+            Value::Flag(flag) => if *flag { "yes" } else { "no" }.into(),
+            other => other.spelled(),
+        }
+    }
+
+    /// As it stands in a TOML file.
+    pub(super) fn toml(&self) -> toml_edit::Value {
+        match self {
+            Value::Number(n) => i64::try_from(*n).unwrap_or(i64::MAX).into(),
+            Value::Flag(flag) => (*flag).into(),
+            other => other.spelled().into(),
+        }
+    }
+}
+
+/// `64MiB` and the like; at least one byte.
+pub(super) fn bytes(word: &str) -> Result<u64, String> {
+    let wrong = || format!("{word:?} is not a number and B, KiB, MiB or GiB, as in 64MiB");
+    let digits = word.bytes().take_while(u8::is_ascii_digit).count();
+    let (number, unit) = word.split_at(digits);
+    let shift = match unit {
+        "" | "B" => 0,
+        "KiB" => 10,
+        "MiB" => 20,
+        "GiB" => 30,
+        _ => return Err(wrong()),
+    };
+    let number: u64 = number.parse().map_err(|_| wrong())?;
+    let bytes = number.checked_mul(1 << shift).filter(|&bytes| i64::try_from(bytes).is_ok());
+    bytes.filter(|&bytes| bytes > 0).ok_or_else(wrong)
+}
+
+/// At least one.
+pub(super) fn count(word: &str) -> Result<usize, String> {
+    let number = integer(word, 1, u32::MAX.into())?;
+    Ok(usize::try_from(number).unwrap_or(usize::MAX))
+}
+
+/// A whole number; what else is told in Redis's words.
+fn integer(word: &str, least: i64, most: i64) -> Result<i64, String> {
+    let n = request::integer(word.as_bytes()).ok_or("argument couldn't be parsed into an integer")?;
+    match (least..=most).contains(&n) {
+        true => Ok(n),
+        false => Err(format!("argument must be between {least} and {most} inclusive")),
+    }
+}
+
+/// `None` for the empty word.
+pub(super) fn some(word: &str) -> Result<Option<String>, String> {
+    Ok(Some(word.to_string()).filter(|word| !word.is_empty()))
+}
+
+pub(super) fn path(word: &str) -> Result<PathBuf, String> {
+    if word.is_empty() { Err("a path must be named".into()) } else { Ok(word.into()) }
+}
+
+/// A host and a port; whether it can be listened on is found out by listening.
+pub(super) fn place(word: &str) -> Result<String, String> {
+    let (host, port) = word.rsplit_once(':').unwrap_or_default();
+    if host.is_empty() || port.parse::<u16>().is_err() {
+        return Err(format!("{word:?} is not an address and a port, as in 127.0.0.1:6379"));
+    }
+    Ok(word.into())
+}
+
+pub(super) fn events(word: &str) -> Result<String, String> {
+    let letters = Wanted::parse(word.as_bytes()).map(|wanted| wanted.letters());
+    letters.ok_or_else(|| "Invalid event class character. Use 'Ag$lshzxeKEtmdn'.".into())
+}
+
+pub(super) fn durability(word: &str) -> Result<Durability, String> {
+    let levels = [Durability::Sync, Durability::Os, Durability::Buffered];
+    let level = levels.into_iter().find(|&level| durability_word(level) == word);
+    level.ok_or_else(|| format!("{word:?} is none of sync, os and buffered"))
+}
+
+pub(super) fn durability_word(level: Durability) -> &'static str {
+    match level {
+        Durability::Sync => "sync",
+        Durability::Os => "os",
+        Durability::Buffered => "buffered",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_are_a_number_and_a_unit() {
+        assert_eq!(bytes("4096"), Ok(4096));
+        assert_eq!(bytes("7B"), Ok(7));
+        assert_eq!(bytes("64MiB"), Ok(64 << 20));
+        for wrong in
+            ["", "MiB", "64 MiB", "64MB", "-1", "1.5GiB", "0", "9223372036854775808", "99999999999GiB"]
+        {
+            assert!(bytes(wrong).is_err(), "{wrong}");
+        }
+        for len in [1, 1023, 1 << 10, 1536, 3 << 20, 5 << 30, 7 << 40] {
+            assert_eq!(bytes(&Value::Bytes(len).spelled()), Ok(len));
+        }
+        assert_eq!(Value::Bytes(256 << 20).spelled(), "256MiB");
+    }
+
+    #[test]
+    fn a_place_is_an_address_and_a_port() {
+        for right in ["127.0.0.1:6379", "localhost:0", "[::1]:6379"] {
+            assert_eq!(place(right), Ok(right.into()));
+        }
+        for wrong in ["", "6379", ":6379", "localhost", "localhost:", "localhost:65536", "localhost:redis"] {
+            assert!(place(wrong).is_err(), "{wrong}");
+        }
+    }
+}
