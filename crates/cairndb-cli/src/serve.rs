@@ -4,10 +4,11 @@
 //! The only command that `cairndb-server` is behind; this file brings flags, environment and file together, and turns the
 //! server's errors into advice.
 
-use cairndb_server::{Error, Layers, Origin, Running};
+use cairndb_server::{Config, Error, Layers, LogFormat, LogLevel, Origin};
+use tracing_subscriber::filter::LevelFilter;
 
 use crate::args::Serve;
-use crate::failure::{Failure, say};
+use crate::failure::Failure;
 use crate::output::Output;
 
 /// Serves until `SIGTERM` or `SIGINT`, or only looks at the settings.
@@ -23,9 +24,24 @@ pub(crate) fn serve(serve: &Serve) -> Result<(), Failure> {
     }
     let config = layers.config().clone();
     let directory = config.directory.clone();
-    let begun =
-        |running: &Running| say(format_args!("serving {} on {}", directory.display(), running.address()));
-    cairndb_server::run(config, begun).map_err(|error| failure(error).located(&directory))
+    log_to_stderr(&config);
+    cairndb_server::run(config).map_err(|error| failure(error).located(&directory))
+}
+
+/// Has the log be written, as lines of standard error.
+fn log_to_stderr(config: &Config) {
+    let level = match config.log_level {
+        LogLevel::Error => LevelFilter::ERROR,
+        LogLevel::Warn => LevelFilter::WARN,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Debug => LevelFilter::DEBUG,
+    };
+    let lines =
+        tracing_subscriber::fmt().with_writer(std::io::stderr).with_target(false).with_max_level(level);
+    match config.log_format {
+        LogFormat::Text => lines.init(),
+        LogFormat::Json => lines.json().flatten_event(true).init(),
+    }
 }
 
 /// What was set, and where.

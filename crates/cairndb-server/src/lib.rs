@@ -2,7 +2,7 @@
 //!
 //! Rooms, in the order in which they are best read: `resp` (the protocol), `store` (turns that share a write and a sync),
 //! `commands` (a row and a function each), `client` and `pubsub` (what is remembered of connections), `connection` (the
-//! loop that ties them together), `server`, `sweep` (what has expired), `settings`, `listen`,
+//! loop that ties them together), `server`, `sweep` (what has expired), `settings`, `log`, `listen`,
 //! `process`.
 
 mod client;
@@ -12,6 +12,7 @@ mod events;
 mod float;
 mod glob;
 mod listen;
+mod log;
 mod process;
 mod pubsub;
 mod random;
@@ -25,4 +26,4 @@ mod sweep;
 pub use cairndb::Durability;
 pub use listen::{Error, Running, start};
 pub use process::run;
-pub use settings::{Config, Layers, Limits, Origin, SETTINGS, Setting, Value};
+pub use settings::{Config, Layers, Limits, LogFormat, LogLevel, Origin, SETTINGS, Setting, Value};

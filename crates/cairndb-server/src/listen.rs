@@ -12,11 +12,14 @@ use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
 use crate::connection::Connection;
+use crate::log;
 use crate::server::Server;
 use crate::settings::Config;
 
 /// How long clients have to take their last replies.
 const DRAIN: Duration = Duration::from_secs(5);
+/// How often the engine is asked how it is.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// Why a server did not start, or did not end well.
 #[derive(Debug)]
@@ -84,10 +87,14 @@ pub(crate) fn start_on(runtime: Runtime, mut config: Config) -> Result<Running, 
     let listener =
         listener.map_err(|source| Error::io(&format!("cannot listen on {}", config.listen), source))?;
     let address = listener.local_addr().map_err(|source| Error::io("cannot tell the address", source))?;
+    log::opening(&config);
     let db = options.open(&config.directory).map_err(Error::Engine)?;
+    log::opened(db.recovery());
     config.listen = address.to_string();
     let server = Arc::new(Server::new(db.clone(), config).map_err(Error::Engine)?);
+    log::serving(&server.settings(), address);
     let (stop, stopped) = watch::channel(false);
+    runtime.spawn(watch_engine(db.clone(), stopped.clone()));
     runtime.spawn(crate::sweep::sweep(server.clone(), stopped.clone()));
     runtime.spawn(accept(server.clone(), listener, stopped));
     Ok(Running { address, stop, runtime, server, db })
@@ -108,6 +115,7 @@ impl Running {
     ///
     /// Errors: `Engine` as `cairndb::Db::close`.
     pub fn stop(self) -> Result<(), Error> {
+        log::closing(self.server.clients().len());
         _ = self.stop.send(true);
         let drained = async {
             while !self.server.clients().is_empty() {
@@ -115,8 +123,11 @@ impl Running {
             }
         };
         _ = self.runtime.block_on(async { tokio::time::timeout(DRAIN, drained).await });
+        log::drained(self.server.clients().len());
         self.runtime.shutdown_timeout(DRAIN);
-        self.db.close().map_err(Error::Engine)
+        let closed = self.db.close();
+        log::closed(&closed);
+        closed.map_err(Error::Engine)
     }
 }
 
@@ -146,6 +157,18 @@ impl std::error::Error for Error {
     }
 }
 
+/// Tells the log what the engine says of itself.
+async fn watch_engine(db: Db, mut stopped: watch::Receiver<bool>) {
+    let mut log = log::Engine::default();
+    while !*stopped.borrow() {
+        log.look(db.stats());
+        tokio::select! {
+            () = tokio::time::sleep(LOOK) => {}
+            _ = stopped.changed() => {}
+        }
+    }
+}
+
 async fn accept(server: Arc<Server>, listener: TcpListener, mut stopped: watch::Receiver<bool>) {
     loop {
         let accepted = tokio::select! {
@@ -155,7 +178,10 @@ async fn accept(server: Arc<Server>, listener: TcpListener, mut stopped: watch::
         match accepted {
             Ok((stream, peer)) => welcome(&server, stream, peer, &stopped),
             // Most often there are no file descriptors left: clients that go give some back.
-            Err(_) => tokio::time::sleep(Duration::from_millis(50)).await,
+            Err(error) => {
+                log::not_accepted(&error, &server.trouble.accept);
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
         }
     }
 }
@@ -168,7 +194,10 @@ fn welcome(server: &Arc<Server>, mut stream: TcpStream, peer: SocketAddr, stoppe
         match server.enter(peer.to_string(), local) {
             // A client that breaks off is no concern of anybody else's.
             Some(client) => _ = Connection::new(server.clone(), stream, client).serve(stopped).await,
-            None => _ = stream.write_all(b"-ERR max number of clients reached\r\n").await,
+            None => {
+                log::refused(peer, "there are as many as there may be", &server.trouble.refused);
+                _ = stream.write_all(b"-ERR max number of clients reached\r\n").await;
+            }
         }
     });
 }

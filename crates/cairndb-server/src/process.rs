@@ -3,26 +3,48 @@
 //! The first `SIGTERM` or `SIGINT` asks it to end in good order, the second ends it at once: nothing that was answered is
 //! lost by that, but the next start has a log to replay. Signals are heeded before the database is opened, for that may
 //! take a while, and nobody is to be killed between "serving" and the first look at a signal.
+//!
+//! Where the process was started by systemd, or by what speaks as it does, that is told when clients can come, when the
+//! end begins, and, if it asked for that, every now and then that all is well.
 
+use std::time::Duration;
+
+use sd_notify::NotifyState;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 
-use crate::listen::{self, Error, Running};
+use crate::listen::{self, Error};
 use crate::settings::Config;
 
-/// Opens the database, serves it, and returns when the process was asked to end and the database is closed. `begun` is told
-/// when clients can come.
+/// Opens the database, serves it, and returns when the process was asked to end and the database is closed.
 ///
-/// Errors: as [`crate::start`] and [`Running::stop`].
-pub fn run(config: Config, begun: impl FnOnce(&Running)) -> Result<(), Error> {
+/// Errors: as [`crate::start`] and [`crate::Running::stop`].
+pub fn run(config: Config) -> Result<(), Error> {
     let runtime = listen::runtime()?;
     let asked = heed_signals(&runtime)?;
+    if let Some(limit) = sd_notify::watchdog_enabled() {
+        runtime.spawn(keep_telling(limit / 2));
+    }
     let running = listen::start_on(runtime, config)?;
-    begun(&running);
+    tell(NotifyState::Ready);
     // Nobody asks any more only if the runtime is gone.
     _ = running.block_on(asked);
+    tell(NotifyState::Stopping);
     running.stop()
+}
+
+/// Tells who started the process, if they asked; if nobody listens any more, there is nobody to tell.
+fn tell(state: NotifyState<'_>) {
+    _ = sd_notify::notify(&[state]);
+}
+
+/// Tells as long as there are threads that come to it.
+async fn keep_telling(every: Duration) {
+    loop {
+        tell(NotifyState::Watchdog);
+        tokio::time::sleep(every).await;
+    }
 }
 
 /// What is told when the process is asked to end.

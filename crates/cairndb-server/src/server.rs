@@ -9,6 +9,7 @@ use cairndb::Db;
 
 use crate::client::{Client, Shown};
 use crate::events::{Event, Wanted};
+use crate::log::Often;
 use crate::pubsub::{Channels, Kind};
 use crate::scans::Scans;
 use crate::settings::{Config, Limits};
@@ -27,9 +28,17 @@ pub(crate) struct Server {
     pub(crate) channels: Channels,
     pub(crate) scans: Scans,
     pub(crate) counters: Counters,
+    pub(crate) trouble: Trouble,
     pub(crate) began: Instant,
     clients: Mutex<HashMap<u64, Arc<Shown>>>,
     next_client: AtomicU64,
+}
+
+/// What may happen often, and is told in the log seldom.
+#[derive(Default)]
+pub(crate) struct Trouble {
+    pub(crate) accept: Often,
+    pub(crate) refused: Often,
 }
 
 /// What has happened since the start.
@@ -76,6 +85,7 @@ impl Server {
             channels: Channels::default(),
             scans: Scans::default(),
             counters: Counters::default(),
+            trouble: Trouble::default(),
             began: Instant::now(),
             clients: Mutex::default(),
             next_client: AtomicU64::new(1),

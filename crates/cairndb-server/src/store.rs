@@ -17,11 +17,13 @@ use std::collections::{BTreeMap, HashMap};
 use std::ops::{Bound, ControlFlow, Deref};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::time::Instant;
 
 use cairndb::{Batch, Db, KeyRange, Keyspace, Value};
 use tokio::sync::Notify;
 
 use crate::events::Event;
+use crate::log;
 
 /// How many databases a client can select, as in Redis's own configuration.
 pub(crate) const DATABASES: usize = 16;
@@ -41,6 +43,7 @@ pub(crate) struct Store {
     databases: Vec<Keyspace>,
     own: Keyspace,
     turn: Mutex<Turn>,
+    log: log::Turns,
     now_ms: fn() -> u64,
 }
 
@@ -122,7 +125,7 @@ impl Store {
         let databases = (0..DATABASES).map(|n| db.keyspace(n as u8)).collect::<cairndb::Result<_>>()?;
         let own = db.keyspace(KEYSPACE_SERVER)?;
         let turn = Turn { gathering: Staged::default(), committing: None, watches: HashMap::new() };
-        Ok(Store { db, databases, own, turn: Mutex::new(turn), now_ms })
+        Ok(Store { db, databases, own, turn: Mutex::new(turn), log: log::Turns::default(), now_ms })
     }
 
     pub(crate) fn db(&self) -> &Db {
@@ -179,7 +182,9 @@ impl Store {
         (batch, events, outcome): (Batch, Vec<Event>, Arc<Outcome>),
         publish: &impl Fn(Vec<Event>),
     ) {
+        let (began, entries) = (Instant::now(), batch.len());
         let settled = self.db.write(batch).map(drop).map_err(Arc::new);
+        self.log.ended(&settled, began.elapsed(), entries);
         let mut turn = self.lock();
         turn.committing = None;
         let failed = settled.is_err().then(|| std::mem::take(&mut turn.gathering).outcome);

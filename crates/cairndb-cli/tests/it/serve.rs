@@ -2,7 +2,9 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::process::{Child, ChildStderr};
+use std::os::unix::net::UnixDatagram;
+use std::process::{Child, ChildStderr, Command};
+use std::time::{Duration, Instant};
 
 use crate::Cairn;
 
@@ -10,18 +12,33 @@ use crate::Cairn;
 struct Serving {
     child: Child,
     err: BufReader<ChildStderr>,
+    /// What it has said and we have read.
+    said: String,
     address: String,
 }
 
 impl Serving {
     fn start(cairn: &Cairn, more: &[&str]) -> Serving {
-        let args = ["serve", "--listen", "127.0.0.1:0"].iter().chain(more);
-        let mut child = cairn.command(args).spawn().expect("cairn starts");
+        Serving::spawn(&mut Serving::command(cairn, more))
+    }
+
+    fn command(cairn: &Cairn, more: &[&str]) -> Command {
+        cairn.command(["serve", "--listen", "127.0.0.1:0"].iter().chain(more))
+    }
+
+    fn spawn(command: &mut Command) -> Serving {
+        let mut child = command.spawn().expect("cairn starts");
         let mut err = BufReader::new(child.stderr.take().expect("a pipe"));
-        let mut line = String::new();
-        err.read_line(&mut line).expect("a line");
-        let address = line.trim_end().rsplit_once(" on ").unwrap_or_else(|| panic!("{line}")).1.to_string();
-        Serving { child, err, address }
+        let mut said = String::new();
+        let address = loop {
+            let begun = said.len();
+            assert_ne!(err.read_line(&mut said).expect("a line"), 0, "{said}");
+            let mut words = said[begun..].split_ascii_whitespace();
+            if let Some(address) = words.find_map(|word| word.strip_prefix("redis=")) {
+                break address.to_string();
+            }
+        };
+        Serving { child, err, said, address }
     }
 
     /// Sends lines, and reads as many lines of replies as it is told.
@@ -33,17 +50,16 @@ impl Serving {
 
     fn signal(&self, name: &str) {
         let id = self.child.id().to_string();
-        let sent = std::process::Command::new("kill").args(["-s", name, &id]).status().expect("kill runs");
+        let sent = Command::new("kill").args(["-s", name, &id]).status().expect("kill runs");
         assert!(sent.success());
     }
 
-    /// Waits for its end; the exit code, and what it said after the first line.
+    /// Waits for its end; the exit code, and all that it said.
     fn end(mut self) -> (i32, String) {
         let status = self.child.wait().expect("it ends");
-        let mut said = String::new();
-        self.err.read_to_string(&mut said).expect("text");
-        assert!(!said.contains("panicked"), "{said}");
-        (status.code().unwrap_or(-1), said)
+        self.err.read_to_string(&mut self.said).expect("text");
+        assert!(!self.said.contains("panicked"), "{}", self.said);
+        (status.code().unwrap_or(-1), self.said)
     }
 }
 
@@ -131,5 +147,125 @@ fn what_was_changed_while_serving_is_written_to_the_file_on_request() {
     let told = serving.ask("CONFIG REWRITE\r\n", 1);
     assert_eq!(told, "-ERR The server is running without a config file\n");
     serving.signal("TERM");
+    assert_eq!(serving.end().0, 0);
+}
+
+#[test]
+fn who_has_sent_a_command_before_the_end_gets_its_reply() {
+    let cairn = Cairn::new();
+    let serving = Serving::start(&cairn, &[]);
+    let mut stream = TcpStream::connect(&serving.address).expect("somebody listens");
+    let mut replies = BufReader::new(stream.try_clone().expect("a second handle"));
+    stream.write_all(b"PING\r\n").expect("it is sent");
+    let mut line = String::new();
+    replies.read_line(&mut line).expect("a reply");
+    assert_eq!(line, "+PONG\r\n");
+    let idle = TcpStream::connect(&serving.address).expect("somebody listens");
+    stream.write_all("INCR a\r\n".repeat(1_000).as_bytes()).expect("they are sent");
+    line.clear();
+    replies.read_line(&mut line).expect("a reply");
+    serving.signal("TERM");
+    let began = Instant::now();
+    let (code, said) = serving.end();
+    assert_eq!(code, 0, "{said}");
+    assert!(began.elapsed() < Duration::from_secs(4), "an idle client keeps nobody waiting");
+    drop(idle);
+    let count = 1 + replies.lines().map_while(Result::ok).count();
+    assert_eq!(cairn.run(["get", "a"]).ok(), count.to_string(), "as many replies as writes");
+    for event in ["made a new database", "serving", "closing", "closed"] {
+        assert!(said.contains(event), "{event}: {said}");
+    }
+}
+
+#[test]
+fn a_second_signal_ends_it_at_once() {
+    let cairn = Cairn::new();
+    let serving = Serving::start(&cairn, &[]);
+    let mut stream = TcpStream::connect(&serving.address).expect("somebody listens");
+    let value = "x".repeat(1 << 20);
+    stream
+        .write_all(format!("*3\r\n$3\r\nSET\r\n$1\r\na\r\n${}\r\n{value}\r\n", value.len()).as_bytes())
+        .expect("it is sent");
+    // Its replies fill every buffer on the way, and it takes none.
+    stream.write_all("GET a\r\n".repeat(64).as_bytes()).expect("they are sent");
+    let mut first = [0; 5];
+    stream.read_exact(&mut first).expect("a reply");
+    std::thread::sleep(Duration::from_millis(200));
+    serving.signal("TERM");
+    std::thread::sleep(Duration::from_millis(200));
+    let began = Instant::now();
+    serving.signal("TERM");
+    let (code, said) = serving.end();
+    assert_eq!(code, 128 + 15, "{said}");
+    assert!(began.elapsed() < Duration::from_secs(2));
+    assert_eq!(cairn.run(["get", "a"]).ok(), value, "what was answered is there");
+}
+
+#[test]
+fn the_log_is_told_what_recovery_found_and_never_what_was_stored() {
+    let cairn = Cairn::new();
+    let mut serving = Serving::start(&cairn, &["--requirepass", "sesame"]);
+    let asked =
+        "AUTH sesame\r\nCLIENT SETNAME evil\x1b[31m\r\nSET confidential treasure\r\nAUTH wrongone\r\n";
+    serving.ask(asked, 4);
+    serving.child.kill().expect("it is killed");
+    serving.child.wait().expect("it ends");
+
+    let mut command = Serving::command(
+        &cairn,
+        &["--log-format", "json", "--log-level", "debug", "--requirepass", "sesame"],
+    );
+    let mut child = command.spawn().expect("cairn starts");
+    let mut err = BufReader::new(child.stderr.take().expect("a pipe"));
+    let mut events = Vec::new();
+    let address = loop {
+        let mut line = String::new();
+        assert_ne!(err.read_line(&mut line).expect("a line"), 0, "{events:?}");
+        let event: serde_json::Value = serde_json::from_str(&line).expect("each line is an object");
+        let address = event["redis"].as_str().map(str::to_string);
+        events.push(event);
+        if let Some(address) = address {
+            break address;
+        }
+    };
+    let recovered = events.iter().find(|event| event["records"].is_u64()).expect("recovery is told");
+    assert!(recovered["entries"].as_u64() >= Some(1), "{recovered}");
+    let serving = Serving { child, err, said: String::new(), address };
+    serving.ask(asked, 4);
+    serving.signal("TERM");
+    let (code, said) = serving.end();
+    assert_eq!(code, 0);
+    for line in said.lines() {
+        serde_json::from_str::<serde_json::Value>(line).expect("each line is an object");
+    }
+    for secret in ["sesame", "confidential", "treasure", "wrongone", "\x1b"] {
+        assert!(
+            !said.contains(secret) && !events.iter().any(|event| event.to_string().contains(secret)),
+            "{secret}"
+        );
+    }
+}
+
+#[test]
+fn who_started_the_service_is_told_how_it_is() {
+    let cairn = Cairn::new();
+    let path = cairn.path("notify");
+    let told = UnixDatagram::bind(&path).expect("a socket");
+    told.set_read_timeout(Some(Duration::from_secs(20))).expect("a socket takes options");
+    let mut command = Serving::command(&cairn, &[]);
+    command.env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "200000").env_remove("WATCHDOG_PID");
+    let serving = Serving::spawn(&mut command);
+    let next = || {
+        let mut buffer = [0; 100];
+        let len = told.recv(&mut buffer).expect("it is told");
+        String::from_utf8_lossy(&buffer[..len]).trim_end().to_string()
+    };
+    let mut all: Vec<String> = (0..4).map(|_| next()).collect();
+    assert_eq!(all.iter().filter(|state| *state == "READY=1").count(), 1, "{all:?}");
+    assert_eq!(all.iter().filter(|state| *state == "WATCHDOG=1").count(), 3, "{all:?}");
+    serving.signal("TERM");
+    while all.last().is_none_or(|state| state != "STOPPING=1") {
+        all.push(next());
+    }
     assert_eq!(serving.end().0, 0);
 }

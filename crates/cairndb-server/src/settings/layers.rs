@@ -172,7 +172,7 @@ mod tests {
         assert_eq!(told("colour = 5"), ":1: colour: there is no such setting");
         assert_eq!(
             told("maxclients = 5\n\ndurability = \"never\""),
-            ":3: durability: \"never\" is none of sync, os and buffered"
+            ":3: durability: \"never\" is none of sync, os, buffered"
         );
         assert_eq!(
             told("maxclients = 0"),

@@ -39,6 +39,10 @@ pub struct Config {
     pub keyspace_events: String,
     /// What one client, or all of them, may take.
     pub limits: Limits,
+    /// How the log is written.
+    pub log_format: LogFormat,
+    /// What is worth a line in it.
+    pub log_level: LogLevel,
     /// Where the file is that `CONFIG REWRITE` writes.
     pub file: Option<PathBuf>,
 }
@@ -52,6 +56,28 @@ pub struct Limits {
     pub word_len: u64,
 }
 
+/// How the log is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// Lines for people.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// What is worth a line in the log: this, and all that is worse.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogLevel {
+    /// What failed.
+    Error,
+    /// What should not be so.
+    Warn,
+    /// What happened.
+    Info,
+    /// What the libraries below say too.
+    Debug,
+}
+
 impl Default for Config {
     fn default() -> Config {
         Config {
@@ -62,6 +88,8 @@ impl Default for Config {
             memory_budget_bytes: 256 << 20,
             keyspace_events: String::new(),
             limits: Limits::default(),
+            log_format: LogFormat::Text,
+            log_level: LogLevel::Info,
             file: None,
         }
     }
@@ -192,12 +220,31 @@ pub static SETTINGS: &[Setting] = &[
         |c, word| value::bytes(word).map(|len| c.limits.word_len = len),
     )
     .live(),
+    Setting::new(
+        "log-format",
+        "FORMAT",
+        "How the log is written: text or json",
+        |c| Value::Text(value::log_format_word(c.log_format).into()),
+        |c, word| value::log_format(word).map(|format| c.log_format = format),
+    ),
+    Setting::new(
+        "log-level",
+        "LEVEL",
+        "What is worth a line in the log: error, warn, info or debug",
+        |c| Value::Text(value::log_level_word(c.log_level).into()),
+        |c, word| value::log_level(word).map(|level| c.log_level = level),
+    ),
 ];
 
 impl Config {
     /// The port of the Redis protocol.
     pub(crate) fn port(&self) -> u16 {
         self.listen.rsplit_once(':').and_then(|(_, port)| port.parse().ok()).unwrap_or(0)
+    }
+
+    /// The word for how durable a write is.
+    pub(crate) fn durability_word(&self) -> &'static str {
+        value::durability_word(self.durability)
     }
 
     /// Which events are told. What is no letter was refused where it was set.

@@ -6,6 +6,7 @@ use cairndb::Durability;
 
 use crate::events::Wanted;
 use crate::resp::request;
+use crate::settings::{LogFormat, LogLevel};
 
 /// What a setting is set to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -113,9 +114,7 @@ pub(super) fn events(word: &str) -> Result<String, String> {
 }
 
 pub(super) fn durability(word: &str) -> Result<Durability, String> {
-    let levels = [Durability::Sync, Durability::Os, Durability::Buffered];
-    let level = levels.into_iter().find(|&level| durability_word(level) == word);
-    level.ok_or_else(|| format!("{word:?} is none of sync, os and buffered"))
+    one_of(word, &[Durability::Sync, Durability::Os, Durability::Buffered], durability_word)
 }
 
 pub(super) fn durability_word(level: Durability) -> &'static str {
@@ -124,6 +123,39 @@ pub(super) fn durability_word(level: Durability) -> &'static str {
         Durability::Os => "os",
         Durability::Buffered => "buffered",
     }
+}
+
+pub(super) fn log_format(word: &str) -> Result<LogFormat, String> {
+    one_of(word, &[LogFormat::Text, LogFormat::Json], log_format_word)
+}
+
+pub(super) fn log_format_word(format: LogFormat) -> &'static str {
+    match format {
+        LogFormat::Text => "text",
+        LogFormat::Json => "json",
+    }
+}
+
+pub(super) fn log_level(word: &str) -> Result<LogLevel, String> {
+    one_of(word, &[LogLevel::Error, LogLevel::Warn, LogLevel::Info, LogLevel::Debug], log_level_word)
+}
+
+pub(super) fn log_level_word(level: LogLevel) -> &'static str {
+    match level {
+        LogLevel::Error => "error",
+        LogLevel::Warn => "warn",
+        LogLevel::Info => "info",
+        LogLevel::Debug => "debug",
+    }
+}
+
+/// What a word stands for, of those that there are.
+fn one_of<T: Copy>(word: &str, all: &[T], word_of: impl Fn(T) -> &'static str) -> Result<T, String> {
+    let found = all.iter().find(|one| word_of(**one) == word).copied();
+    found.ok_or_else(|| {
+        let words: Vec<_> = all.iter().map(|one| word_of(*one)).collect();
+        format!("{word:?} is none of {}", words.join(", "))
+    })
 }
 
 #[cfg(test)]
