@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::Notify;
 
+use crate::acl::{Denied, Object, User, Users};
 use crate::commands::Command;
 use crate::pubsub::Kind;
 use crate::resp::reply::{Output, Protocol};
@@ -17,8 +18,10 @@ const MAILBOX_LEN_MAX: usize = 32 << 20;
 pub(crate) struct Client {
     pub(crate) id: u64,
     pub(crate) database: usize,
-    /// Whether it has shown who it is.
-    pub(crate) known: bool,
+    /// Who it is; nobody before it has shown that.
+    pub(crate) user: Option<Arc<User>>,
+    /// Of [`Users::changes`].
+    users_seen: u64,
     pub(crate) transaction: Option<Transaction>,
     pub(crate) watch: Option<Watch>,
     pub(crate) channels: BTreeSet<Vec<u8>>,
@@ -45,6 +48,7 @@ pub(crate) struct Shown {
 
 #[derive(Clone, Default)]
 pub(crate) struct ShownState {
+    pub(crate) user: Vec<u8>,
     pub(crate) name: Vec<u8>,
     pub(crate) library: Vec<u8>,
     pub(crate) library_version: Vec<u8>,
@@ -136,11 +140,13 @@ impl Mailbox {
 }
 
 impl Client {
-    pub(crate) fn new(shown: Arc<Shown>, known: bool) -> Client {
-        Client {
+    pub(crate) fn new(shown: Arc<Shown>, users: &Users) -> Client {
+        let users_seen = users.changes();
+        let mut client = Client {
             id: shown.id,
             database: 0,
-            known,
+            user: None,
+            users_seen,
             transaction: None,
             watch: None,
             channels: BTreeSet::new(),
@@ -149,6 +155,39 @@ impl Client {
             replies: Replies::On,
             leaving: false,
             shown,
+        };
+        client.become_user(users.of_new_connection());
+        client
+    }
+
+    pub(crate) fn become_user(&mut self, user: Option<Arc<User>>) {
+        self.shown
+            .change(|state| state.user = user.as_ref().map(|user| user.name.clone()).unwrap_or_default());
+        self.user = user;
+    }
+
+    /// Sees what has become of its user. `false` if they were deleted, or may no longer hear what it listens to: then it has
+    /// to go.
+    pub(crate) fn heed(&mut self, users: &Users) -> bool {
+        let changes = users.changes();
+        if std::mem::replace(&mut self.users_seen, changes) == changes {
+            return true;
+        }
+        let Some(user) = &self.user else {
+            self.become_user(users.of_new_connection());
+            return true;
+        };
+        self.user = users.successor(user);
+        self.user.as_ref().is_some_and(|user| {
+            self.channels.iter().all(|channel| user.may_hear(channel, false))
+                && self.patterns.iter().all(|pattern| user.may_hear(pattern, true))
+        })
+    }
+
+    /// Keeps that it was refused something.
+    pub(crate) fn deny(&self, users: &Users, denied: &Denied) {
+        if let Some(user) = &self.user {
+            users.denials.add(Object::of(denied), &user.name, self.transaction.is_some(), self.shown.line());
         }
     }
 
@@ -206,7 +245,7 @@ impl Shown {
         };
         format!(
             "id={} addr={} laddr={} fd=-1 name={} age={} idle={} flags={flags} db={} sub={} psub={} multi={} qbuf=0 \
-             qbuf-free=0 argv-mem=0 obl=0 oll=0 omem=0 tot-mem=0 events=r cmd={} user=default redir=-1 resp={} lib-name={} \
+             qbuf-free=0 argv-mem=0 obl=0 oll=0 omem=0 tot-mem=0 events=r cmd={} user={} redir=-1 resp={} lib-name={} \
              lib-ver={}",
             self.id,
             self.address,
@@ -219,6 +258,7 @@ impl Shown {
             state.patterns,
             state.queued.map_or(-1, |n| n as i64),
             if state.command.is_empty() { "NULL" } else { state.command },
+            String::from_utf8_lossy(&state.user),
             if state.resp3 { 3 } else { 2 },
             String::from_utf8_lossy(&state.library),
             String::from_utf8_lossy(&state.library_version),

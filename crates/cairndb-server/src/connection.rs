@@ -61,6 +61,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     async fn turns(&mut self, mut stop: watch::Receiver<bool>) -> io::Result<()> {
         let shown = self.client.shown.clone();
         loop {
+            if !self.client.heed(&self.server.users) {
+                return Ok(());
+            }
             let more = self.run();
             self.settle().await;
             let Some(mail) = self.client.mailbox.take() else { return Ok(()) };
@@ -111,7 +114,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let mut parser = std::mem::take(&mut self.parser);
         let word_len_max = i64::try_from(self.server.limits().word_len).unwrap_or(i64::MAX);
         while !self.client.leaving {
-            let limits = RequestLimits { word_len_max, known: self.client.known };
+            let limits = RequestLimits { word_len_max, known: self.client.user.is_some() };
             match parser.next(&input[at..], limits) {
                 Ok(None) => break,
                 Ok(Some(request)) => {
@@ -165,6 +168,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             self.client.leaving = true;
             return None;
         }
+        if !self.client.heed(&self.server.users) {
+            self.client.leaving = true;
+            return None;
+        }
         let command = commands::resolve(words);
         let named = command.as_ref().ok().copied();
         match command.and_then(|command| self.admit(command, words)) {
@@ -203,8 +210,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         words: &[&[u8]],
     ) -> Result<Option<&'static Command>, commands::Refusal> {
         let client = &mut self.client;
-        if !client.known && !command.flags.has(Flags::NO_AUTH) {
-            return Err(commands::Refusal::text("NOAUTH Authentication required."));
+        match &client.user {
+            Some(user) => user.may(command, words).map_err(|denied| {
+                client.deny(&self.server.users, &denied);
+                commands::Refusal::Text(denied.reply().into())
+            })?,
+            None if command.flags.has(Flags::NO_AUTH) => {}
+            None => return Err(commands::Refusal::text("NOAUTH Authentication required.")),
         }
         if self.out.protocol == Protocol::Resp2 && client.listens() && !command.flags.has(Flags::LISTENING) {
             let name = command.name;

@@ -1,10 +1,11 @@
 //! The server: the same database directory behind the Redis protocol.
 //!
 //! Rooms, in the order in which they are best read: `resp` (the protocol), `store` (turns that share a write and a sync),
-//! `commands` (a row and a function each), `client` and `pubsub` (what is remembered of connections), `connection` (the
-//! loop that ties them together), `server`, `sweep` (what has expired), `settings`, `log`, `listen`,
-//! `process`.
+//! `acl` (users, and what they may), `commands` (a row and a function each), `client` and `pubsub` (what is remembered of
+//! connections), `connection` (the loop that ties them together), `server`, `sweep` (what has expired), `settings`,
+//! `log`, `listen`, `process`.
 
+mod acl;
 mod client;
 mod commands;
 mod connection;

@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use cairndb::Db;
 
+use crate::acl::Users;
 use crate::client::{Client, Shown};
 use crate::events::{Event, Wanted};
 use crate::log::Often;
@@ -24,6 +25,7 @@ pub(crate) struct Server {
     pub(crate) settings: RwLock<Config>,
     /// As the file and the flags have them: what differs is what `CONFIG REWRITE` writes.
     pub(crate) settings_kept: Mutex<Config>,
+    pub(crate) users: Users,
     pub(crate) events: Wanted,
     pub(crate) channels: Channels,
     pub(crate) scans: Scans,
@@ -77,7 +79,9 @@ impl Counters {
 
 impl Server {
     pub(crate) fn new(db: Db, settings: Config) -> cairndb::Result<Server> {
+        let users = Users::load(&db, settings.password.as_deref())?;
         Ok(Server {
+            users,
             store: Store::new(db, now_ms)?,
             events: settings.events(),
             settings_kept: Mutex::new(settings.clone()),
@@ -100,19 +104,6 @@ impl Server {
         self.settings.read().unwrap_or_else(PoisonError::into_inner).limits
     }
 
-    pub(crate) fn password(&self) -> Option<String> {
-        self.settings.read().unwrap_or_else(PoisonError::into_inner).password.clone()
-    }
-
-    /// Whether this user has this password. How long it takes does not tell how much of it is right.
-    pub(crate) fn may_enter(&self, user: &[u8], password: &[u8]) -> bool {
-        use subtle::ConstantTimeEq;
-        match self.password() {
-            None => user == b"default",
-            Some(expected) => user == b"default" && bool::from(expected.as_bytes().ct_eq(password)),
-        }
-    }
-
     /// A client that has come; `None` if there are as many as there may be.
     pub(crate) fn enter(&self, address: String, local_address: String) -> Option<Client> {
         let mut clients = self.lock_clients();
@@ -125,7 +116,7 @@ impl Server {
         let shown = Arc::new(Shown::new(id, address, local_address));
         clients.insert(id, shown.clone());
         drop(clients);
-        Some(Client::new(shown, self.password().is_none()))
+        Some(Client::new(shown, &self.users))
     }
 
     pub(crate) fn leave(&self, client: &mut Client) {
@@ -146,6 +137,11 @@ impl Server {
         let mut clients: Vec<_> = self.lock_clients().values().cloned().collect();
         clients.sort_by_key(|shown| shown.id);
         clients
+    }
+
+    /// Has every connection see that users were changed.
+    pub(crate) fn wake_clients(&self) {
+        self.clients().iter().for_each(|shown| shown.wake.notify_one());
     }
 
     /// Tells those who listen what happened to keys.

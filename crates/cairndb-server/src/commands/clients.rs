@@ -163,11 +163,11 @@ pub(super) fn kill(c: &mut Context<'_>, words: &[&[u8]]) -> Answer {
                     return Err(Refusal::Text(format!("ERR Unknown client type '{kind}'").into()));
                 }
             },
-            b"USER" if value == b"default" => {}
-            b"USER" => {
+            b"USER" if c.server.users.get(&value).is_none() => {
                 let user = String::from_utf8_lossy(&value);
                 return Err(Refusal::Text(format!("ERR No such user '{user}'").into()));
             }
+            b"USER" => wanted.push(Box::new(move |shown| shown.state().user == value)),
             b"SKIPME" => {
                 skip_me = match value.to_ascii_lowercase().as_slice() {
                     b"yes" => true,

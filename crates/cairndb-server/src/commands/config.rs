@@ -68,6 +68,9 @@ pub(super) fn set(c: &mut Context<'_>, words: &[&[u8]]) -> Answer {
         }
     }
     c.server.events.set(changed.events());
+    if changed.password != settings.password {
+        c.server.users.set_default_password(changed.password.as_deref());
+    }
     *settings = changed;
     c.out.ok();
     Ok(())

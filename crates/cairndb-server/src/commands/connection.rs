@@ -2,6 +2,7 @@
 
 use super::clients::set_name;
 use super::{Answer, Context, Refusal, SYNTAX, wrong_arity};
+use crate::acl::{DEFAULT, Object};
 use crate::client::Replies;
 use crate::resp::reply::Protocol;
 use crate::server::REDIS_VERSION;
@@ -42,7 +43,7 @@ pub(super) fn reset(c: &mut Context<'_>, _: &[&[u8]]) -> Answer {
     c.client.watch = None;
     c.client.database = 0;
     c.client.replies = Replies::On;
-    c.client.known = c.server.password().is_none();
+    c.client.become_user(c.server.users.of_new_connection());
     c.server.leave_channels(c.client);
     speak(c, Protocol::Resp2);
     c.client.shown.change(|state| state.name.clear());
@@ -53,27 +54,34 @@ pub(super) fn reset(c: &mut Context<'_>, _: &[&[u8]]) -> Answer {
 pub(super) fn auth(c: &mut Context<'_>, words: &[&[u8]]) -> Answer {
     let (user, password) = match words {
         [_, password] => {
-            if c.server.password().is_none() {
+            if c.server.users.get(DEFAULT).is_some_and(|user| user.has_no_password()) {
                 return Err(Refusal::text(
                     "ERR AUTH <password> called without any password configured for the default user. Are you sure your \
                      configuration is correct?",
                 ));
             }
-            (&b"default"[..], *password)
+            (DEFAULT, *password)
         }
         [_, user, password] => (*user, *password),
         _ => return Err(SYNTAX),
     };
-    authenticate(c, user, password)?;
+    authenticate(c, "auth", user, password)?;
     c.out.ok();
     Ok(())
 }
 
-fn authenticate(c: &mut Context<'_>, user: &[u8], password: &[u8]) -> Answer {
-    if !c.server.may_enter(user, password) {
+fn authenticate(c: &mut Context<'_>, command: &'static str, name: &[u8], password: &[u8]) -> Answer {
+    let users = &c.server.users;
+    let Some(user) = users.authenticate(name, password) else {
+        users.denials.add(
+            Object::Entry(command),
+            name,
+            c.client.transaction.is_some(),
+            c.client.shown.line(),
+        );
         return Err(WRONG_PASSWORD);
-    }
-    c.client.known = true;
+    };
+    c.client.become_user(Some(user));
     Ok(())
 }
 
@@ -106,9 +114,9 @@ pub(super) fn hello(c: &mut Context<'_>, words: &[&[u8]]) -> Answer {
         };
     }
     if let Some((who, password)) = user {
-        authenticate(c, who, password)?;
+        authenticate(c, "hello", who, password)?;
     }
-    if !c.client.known {
+    if c.client.user.is_none() {
         return Err(Refusal::text(
             "NOAUTH HELLO must be called with the client already authenticated, otherwise the HELLO <proto> AUTH <user> \
              <pass> option can be used to authenticate the client and select the RESP protocol version at the same time",

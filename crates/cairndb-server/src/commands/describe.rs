@@ -1,8 +1,9 @@
 //! Commands about commands: the table, as clients may read it.
 
-use super::categories::{categories, category};
-use super::table::{KeySpec, all_rows};
-use super::{Answer, Command, Context, Refusal, SYNTAX, TABLE, find, find_row, resolve};
+use super::table::KeySpec;
+use super::{
+    Answer, Command, Context, Refusal, SYNTAX, TABLE, all_rows, categories, category, find, find_row, resolve,
+};
 use crate::glob;
 
 pub(super) fn command(c: &mut Context<'_>, _: &[&[u8]]) -> Answer {

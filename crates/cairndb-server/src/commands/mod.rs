@@ -19,6 +19,7 @@ mod server;
 mod strings;
 mod table;
 mod transactions;
+mod users;
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -29,9 +30,10 @@ use crate::resp::reply::Output;
 use crate::resp::request;
 use crate::server::Server;
 use crate::store::{Data, Held};
+pub(crate) use categories::{categories, category};
 use rows::TABLE;
 use table::find;
-pub(crate) use table::{Command, Flags, find_row};
+pub(crate) use table::{Command, Flags, all_rows, find_row};
 
 /// What a command runs in.
 pub(crate) struct Context<'a> {

@@ -3,7 +3,7 @@
 use super::table::{Command, Flags, KeySpec, Usage};
 use super::{
     bits, clients, config, connection, databases, describe, help, keys, needs_subcommand, object, pubsub,
-    server, strings, transactions,
+    server, strings, transactions, users,
 };
 
 const NONE: Flags = Flags::NONE;
@@ -181,6 +181,21 @@ pub(crate) static TABLE: &[Command] = table! {
         "select" 2 F, NO_KEYS, "1.0.0" "Choose a database" databases::select;
     }
     "server" {
+        "acl" -2 NONE, NO_KEYS, "6.0.0" "Tell about users, and change them" needs_subcommand {
+            "cat" -2 NONE, NO_KEYS, "6.0.0" "List the categories of commands, or the commands of one" users::cat;
+            "deluser" -3 A, NO_KEYS, "6.0.0" "Delete users" users::deluser;
+            "dryrun" -4 A, NO_KEYS, "7.0.0" "Tell whether a user may run a command" users::dryrun;
+            "genpass" -2 NONE, NO_KEYS, "6.0.0" "Make up a password" users::genpass;
+            "getuser" 3 A, NO_KEYS, "6.0.0" "Tell about a user" users::getuser;
+            "help" 2 NONE, NO_KEYS, "6.0.0" "List the subcommands" help;
+            "list" 2 A, NO_KEYS, "6.0.0" "Tell the rules of all users" users::list;
+            "load" 2 A, NO_KEYS, "6.0.0" "Refused: users are not kept in a file" users::no_file;
+            "log" -2 A, NO_KEYS, "6.0.0" "Tell what users were refused lately" users::log;
+            "save" 2 A, NO_KEYS, "6.0.0" "Refused: users are not kept in a file" users::no_file;
+            "setuser" -3 A.and(Flags::SECRET), NO_KEYS, "6.0.0" "Make a user, or change one" users::setuser;
+            "users" 2 A, NO_KEYS, "6.0.0" "List the users" users::users;
+            "whoami" 2 NONE, NO_KEYS, "6.0.0" "Tell who this connection is" users::whoami;
+        };
         "command" -1 NONE, NO_KEYS, "2.8.13" "Tell about commands" describe::command {
             "count" 2 NONE, NO_KEYS, "2.8.13" "Count the commands" describe::count;
             "docs" -2 NONE, NO_KEYS, "7.0.0" "Tell what commands are for" describe::docs;

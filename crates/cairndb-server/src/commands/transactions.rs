@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::{Answer, Context, Refusal};
+use super::{Answer, Command, Context, Refusal};
+use crate::acl::Denied;
 use crate::client::{Transaction, Watch};
 
 pub(super) fn multi(c: &mut Context<'_>, _: &[&[u8]]) -> Answer {
@@ -37,9 +38,31 @@ pub(super) fn exec(c: &mut Context<'_>, _: &[&[u8]]) -> Answer {
     c.out.array(transaction.commands.len());
     for (command, words) in &transaction.commands {
         let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
-        super::run(c, command, &words);
+        match still_may(c, command, &words) {
+            Ok(()) => _ = super::run(c, command, &words),
+            Err(refusal) => c.out.error(&refusal.reply()),
+        }
     }
     Ok(())
+}
+
+/// Refuses a command that its user may no longer run.
+fn still_may(c: &mut Context<'_>, command: &Command, words: &[&[u8]]) -> Answer {
+    c.client.leaving |= !c.client.heed(&c.server.users);
+    let denied = match &c.client.user {
+        Some(user) => user.may(command, words),
+        None => Err(Denied::Command(command.name)),
+    };
+    let Err(denied) = denied else { return Ok(()) };
+    c.client.deny(&c.server.users, &denied);
+    let why = match denied {
+        Denied::Command(_) => "no permission to execute the command or subcommand",
+        Denied::Key(_) => "no permission to touch the specified keys",
+        Denied::Channel(_) => "no permission to access one of the channels used as arguments to the command",
+    };
+    let told = "NOPERM ACLs rules changed between the moment the transaction was accumulated and the EXEC call. This command \
+                is no longer allowed for the following reason: ";
+    Err(Refusal::Text(format!("{told}{why}").into()))
 }
 
 /// Whether a key that was there when it was watched has expired since.

@@ -92,6 +92,14 @@ impl Output {
         }
     }
 
+    /// A number with a fraction.
+    pub(crate) fn double(&mut self, n: f64) {
+        match self.protocol {
+            Protocol::Resp2 => self.bulk(n.to_string().as_bytes()),
+            Protocol::Resp3 => self.line(b',', n.to_string().as_bytes()),
+        }
+    }
+
     /// Text for people, which version 3 can tell from data.
     pub(crate) fn verbatim(&mut self, text: &str) {
         match self.protocol {
@@ -193,11 +201,12 @@ mod tests {
 
     #[test]
     fn each_kind_in_both_versions() {
-        let rows: [(Write, &str, &str); 10] = [
+        let rows: [(Write, &str, &str); 11] = [
             (|o| o.simple("PONG"), "+PONG\r\n", "+PONG\r\n"),
             (|o| o.error("ERR a\r\nb"), "-ERR a  b\r\n", "-ERR a  b\r\n"),
             (|o| o.integer(i64::MIN), ":-9223372036854775808\r\n", ":-9223372036854775808\r\n"),
             (|o| o.bulk(b"a\r\n"), "$3\r\na\r\n\r\n", "$3\r\na\r\n\r\n"),
+            (|o| o.double(0.25), "$4\r\n0.25\r\n", ",0.25\r\n"),
             (|o| o.verbatim("hi"), "$2\r\nhi\r\n", "=6\r\ntxt:hi\r\n"),
             (|o| o.null(), "$-1\r\n", "_\r\n"),
             (|o| o.null_array(), "*-1\r\n", "_\r\n"),

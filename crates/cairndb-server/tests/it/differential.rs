@@ -147,6 +147,15 @@ fn sorted(reply: &Reply) -> Reply {
     }
 }
 
+fn without_commands(user: &Reply) -> Reply {
+    match user {
+        Reply::Many(kind, Some(fields)) if fields.len() > 5 => {
+            Reply::Many(*kind, Some([&fields[..5], &fields[6..]].concat()))
+        }
+        other => other.clone(),
+    }
+}
+
 /// Whether two replies to a command are the same, as far as they can be.
 fn alike(words: &Words, expected: &Reply, got: &Reply) -> bool {
     // The help is in our own words.
@@ -163,6 +172,12 @@ fn alike(words: &Words, expected: &Reply, got: &Reply) -> bool {
         }
         // Neither has an order.
         "keys" | "scan" => sorted(expected) == sorted(got),
+        // The same set of commands can be told by different rules.
+        "acl" if word == "getuser" => without_commands(expected) == without_commands(got),
+        // There are fewer commands here, and other denials are told with other times.
+        "acl" if matches!(word.as_str(), "cat" | "log" | "genpass") => {
+            std::mem::discriminant(expected) == std::mem::discriminant(got)
+        }
         "config" if word == "get" => sorted(expected) == sorted(got),
         // Redis counts keys that have expired until it comes across them.
         "dbsize" => integer(got) <= integer(expected),
@@ -261,8 +276,14 @@ fn compare(redis: &Redis, cairn: &Served, seed: u64) -> Result<(), String> {
     let mut log: Vec<(usize, Words)> = Vec::new();
     let words = |line: &str| line.split(' ').map(|word| word.as_bytes().to_vec()).collect::<Words>();
     for (n, pair) in pairs.iter_mut().enumerate() {
-        pair.ask(&[words("flushall"), words(&format!("hello {version}"))])
-            .unwrap_or_else(|why| panic!("{n}: {why}"));
+        pair.ask(&[
+            words("flushall"),
+            words("acl deluser u v w"),
+            words("acl setuser u"),
+            words("acl setuser v"),
+            words(&format!("hello {version}")),
+        ])
+        .unwrap_or_else(|why| panic!("{n}: {why}"));
     }
     let mut sent = 0;
     while sent < STREAM_LEN {

@@ -7,6 +7,7 @@
 mod client;
 mod differential;
 mod stream;
+mod users;
 mod wire;
 
 use cairndb_server::{Config, Durability, Running};
