@@ -45,7 +45,23 @@ impl Options {
     /// Errors: as [`Db::open_with`]; `Invalid` for a directory that holds something else.
     pub fn open(self, path: impl AsRef<Path>) -> Result<Db> {
         let storage = Native::create(path.as_ref()).map_err(place_error)?;
-        let db = Db::open_with(Arc::new(storage), self)?;
+        self.open_storage(Arc::new(storage))
+    }
+
+    /// Opens the database that `storage` holds, or makes one there, with a thread that attends to maintenance: for a place
+    /// that is wrapped, say to measure it. [`Db::open_with`] is the same without the thread.
+    ///
+    /// Errors: as [`Db::open_with`]; `Io` if no thread can be started.
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use cairndb::{Options, storage::Memory};
+    /// let db = Options::default().open_storage(Arc::new(Memory::default()))?;
+    /// db.put("key", "value")?;
+    /// # Ok::<(), cairndb::Error>(())
+    /// ```
+    pub fn open_storage(self, storage: Arc<dyn Storage>) -> Result<Db> {
+        let db = Db::open_with(storage, self)?;
         attend(&db)?;
         Ok(db)
     }

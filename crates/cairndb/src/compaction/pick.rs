@@ -95,24 +95,33 @@ impl Shape {
         }
         (base, targets)
     }
+
+    /// How near each level is to its compaction, in hundredths: due above 100, and level 0 from 100 on. The last has none.
+    pub(crate) fn pressures(&self, version: &Version) -> [u64; LEVEL_COUNT] {
+        let (base, targets) = self.targets(version);
+        let mut pressures = [0; LEVEL_COUNT];
+        pressures[0] = (version.levels[0].len() * 100 / L0_RUNS_COMPACT) as u64;
+        for level in base..LAST {
+            pressures[level] = version.level_bytes(level) * 100 / targets[level].max(1);
+        }
+        pressures
+    }
 }
 
 /// What must be done now, if anything.
 pub(crate) fn due(version: &Version, shape: Shape, live: &Live) -> Option<Task> {
-    let (base, targets) = shape.targets(version);
+    let (base, _) = shape.targets(version);
     // The tree has shrunk: what is left above the base goes down, deepest first, so that runs stay in order.
     if let Some(level) = (1..base).rev().find(|level| !version.levels[*level].is_empty()) {
         return Some(down(version, level, cheapest(version, level)?));
     }
-    let l0_pressure = version.levels[0].len() * 100 / L0_RUNS_COMPACT;
-    let fullest = (base..LAST)
-        .map(|level| (version.level_bytes(level) * 100 / targets[level].max(1), level))
-        .max_by_key(|(pressure, _)| *pressure);
+    let pressures = shape.pressures(version);
+    let fullest = (base..LAST).max_by_key(|level| pressures[*level]);
     match fullest {
-        Some((pressure, level)) if pressure > 100 && pressure as usize > l0_pressure => {
+        Some(level) if pressures[level] > 100 && pressures[level] > pressures[0] => {
             Some(down(version, level, cheapest(version, level)?))
         }
-        _ if l0_pressure >= 100 => Some(from_level_0(version, base, shape)),
+        _ if pressures[0] >= 100 => Some(from_level_0(version, base, shape)),
         _ => dense(version, base).or_else(|| stale(version, live, 500)),
     }
 }

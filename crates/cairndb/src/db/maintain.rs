@@ -437,7 +437,7 @@ impl Engine {
         due(version, self.shape(), &live)
     }
 
-    fn shape(&self) -> Shape {
+    pub(super) fn shape(&self) -> Shape {
         let base_bytes = 4 * self.options.memtable_bytes();
         let slack_bytes = SLACK_BYTES.min(self.options.memtable_bytes() / 8);
         Shape { base_bytes, slack_bytes, is_tight: self.is_full() }

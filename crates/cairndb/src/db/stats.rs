@@ -126,6 +126,8 @@ pub struct LevelStats {
     pub deletes: u64,
     /// The length of their files.
     pub bytes: u64,
+    /// How near the level is to its compaction: due above 100, and level 0 from 100 on. The last level has none.
+    pub pressure_percent: u64,
 }
 
 impl Engine {
@@ -136,6 +138,7 @@ impl Engine {
         let (cache_hits, cache_misses) = self.files.hits_and_misses();
         let readers = self.snapshots.readers();
         let checkpoint = current.frozen.as_ref().unwrap_or(&current.active).checkpoint;
+        let pressures = self.shape().pressures(&current.version);
         let levels = (0..LEVEL_COUNT).map(|level| {
             let tables = &current.version.levels[level];
             let sum =
@@ -145,6 +148,7 @@ impl Engine {
                 entries: sum(|meta| meta.counts.entries),
                 deletes: sum(|meta| meta.counts.deletes + meta.counts.range_deletes),
                 bytes: sum(|meta| meta.len),
+                pressure_percent: pressures[level],
             }
         });
         Stats {
@@ -187,7 +191,7 @@ impl fmt::Display for Stats {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{:>5} {:>8} {:>12} {:>10} {:>14}", "level", "tables", "entries", "deletes", "bytes")?;
         for (index, level) in self.levels.iter().enumerate().filter(|(_, level)| level.tables > 0) {
-            let LevelStats { tables, entries, deletes, bytes } = level;
+            let LevelStats { tables, entries, deletes, bytes, .. } = level;
             writeln!(f, "{index:>5} {tables:>8} {entries:>12} {deletes:>10} {bytes:>14}")?;
         }
         for (name, value) in self.rows() {

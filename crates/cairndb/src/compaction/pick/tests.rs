@@ -322,3 +322,15 @@ fn lengths_that_no_disk_has_ended_in_a_panic() {
     let told = owed_in(&version, Waiting::Entries(0));
     assert!(told.starts_with("5:71 6:1 "), "{told}");
 }
+
+#[test]
+fn pressure_tells_how_near_a_level_is_to_its_task() {
+    let pressures = |tables: &[&str]| SHAPE.pressures(&version(tables));
+    assert_eq!(pressures(&[]), [0; LEVEL_COUNT]);
+    assert_eq!(pressures(&["0 a-f 100", "0 a-f 100", "0 a-f 100"])[0], 75);
+    // The last level holds 20,000, so level 5 may hold 2,000; nothing above it is worth having.
+    assert_eq!(pressures(&["5 a-c 1000", "6 a-f 20000"]), [0, 0, 0, 0, 0, 50, 0]);
+    assert_eq!(due_in(&["5 a-c 2000", "6 a-f 20000"]), "nothing");
+    assert_eq!(pressures(&["5 a-c 2020", "6 a-f 20000"])[5], 101);
+    assert_eq!(due_in(&["5 a-c 2020", "6 a-f 20000"]), "5:1 6:2 > 6");
+}
