@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use tokio::sync::Notify;
 
@@ -31,6 +32,8 @@ pub(crate) struct Client {
     /// Whether the connection ends when the replies have gone.
     pub(crate) leaving: bool,
     pub(crate) shown: Arc<Shown>,
+    /// When the last command ended, or what was read came.
+    pub(crate) clock: Instant,
 }
 
 /// What other clients can see of it, in `CLIENT LIST`.
@@ -155,6 +158,7 @@ impl Client {
             replies: Replies::On,
             leaving: false,
             shown,
+            clock: Instant::now(),
         };
         client.become_user(users.of_new_connection());
         client

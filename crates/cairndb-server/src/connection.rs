@@ -10,12 +10,14 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::watch;
 
 use crate::client::{Client, Replies};
 use crate::commands::{self, Command, Context, Flags, engine_reply};
+use crate::metrics::ns;
 use crate::resp::reply::{Output, Protocol};
 use crate::resp::request::{ProtocolError, RequestLimits, RequestParser};
 use crate::server::Server;
@@ -64,8 +66,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             if !self.client.heed(&self.server.users) {
                 return Ok(());
             }
+            let began = Instant::now();
+            self.client.clock = began;
             let more = self.run();
-            self.settle().await;
+            let replies = !self.out.is_empty();
+            if self.settle().await {
+                self.client.clock = Instant::now();
+            }
+            if replies {
+                self.server.counters.replies_ns.observe(ns(self.client.clock.duration_since(began)));
+            }
             let Some(mail) = self.client.mailbox.take() else { return Ok(()) };
             self.out.raw(&mail);
             if !self.out.is_empty() {
@@ -163,7 +173,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Runs one command, or queues it, and writes its reply.
     fn execute(&mut self, words: &[&[u8]]) -> Option<&'static Command> {
         let start = self.out.len();
-        self.server.counters.commands.fetch_add(1, Ordering::Relaxed);
         if is_http(words[0]) {
             self.client.leaving = true;
             return None;
@@ -188,6 +197,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                         transaction.aborted = true;
                     }
                     self.out.error(&refusal.reply());
+                }
+                self.server.counters.error(&refusal.reply());
+                if let Some(command) = named {
+                    self.server.counters.command(command).refused.fetch_add(1, Ordering::Relaxed);
                 }
             }
         }
@@ -244,7 +257,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         // Who has written and not settled must find what it wrote.
         let gather = command.flags.has(Flags::TURN) || !self.unsettled.is_empty();
         let data = if gather { server.store.gather() } else { server.store.present() };
-        let mut context = Context { server, client: &mut self.client, data, out: &mut self.out };
+        let mut context =
+            Context { server, client: &mut self.client, data, out: &mut self.out, only_reads: false };
         commands::run(&mut context, command, words);
         let outcome = context.data.outcome();
         drop(context);
@@ -256,8 +270,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
-    /// Waits for the turns that replies tell of. Where one failed, its error takes the replies' place.
-    async fn settle(&mut self) {
+    /// Waits for the turns that replies tell of, if they tell of any. Where one failed, its error takes the replies' place.
+    async fn settle(&mut self) -> bool {
+        if self.unsettled.is_empty() {
+            return false;
+        }
         let mut failed: Vec<(usize, usize, Arc<cairndb::Error>)> = Vec::new();
         for Unsettled { outcome, replies } in std::mem::take(&mut self.unsettled) {
             let server = &self.server;
@@ -266,18 +283,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
         }
         if failed.is_empty() {
-            return;
+            return true;
         }
         let told = self.out.take();
         let mut at = 0;
         for (start, end, error) in failed {
             self.out.raw(&told[at..start]);
             if start < end {
-                self.out.error(&engine_reply(&error));
+                let told = engine_reply(&error);
+                self.server.counters.error(&told);
+                self.out.error(&told);
             }
             at = end;
         }
         self.out.raw(&told[at..]);
+        true
     }
 }
 

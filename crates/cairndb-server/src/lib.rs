@@ -14,6 +14,7 @@ mod float;
 mod glob;
 mod listen;
 mod log;
+mod metrics;
 mod process;
 mod pubsub;
 mod random;

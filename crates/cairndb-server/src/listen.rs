@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cairndb::Db;
+use cairndb::storage::Native;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
@@ -13,6 +14,7 @@ use tokio::sync::watch;
 
 use crate::connection::Connection;
 use crate::log;
+use crate::metrics::{self, StorageMeter, Timed};
 use crate::server::Server;
 use crate::settings::Config;
 
@@ -88,14 +90,18 @@ pub(crate) fn start_on(runtime: Runtime, mut config: Config) -> Result<Running, 
         listener.map_err(|source| Error::io(&format!("cannot listen on {}", config.listen), source))?;
     let address = listener.local_addr().map_err(|source| Error::io("cannot tell the address", source))?;
     log::opening(&config);
-    let db = options.open(&config.directory).map_err(Error::Engine)?;
+    let meter = Arc::new(StorageMeter::default());
+    let storage = Native::create(&config.directory)
+        .map_err(|source| Error::io(&format!("cannot open {}", config.directory.display()), source))?;
+    let db = options.open_storage(Arc::new(Timed::new(storage, meter.clone()))).map_err(Error::Engine)?;
     log::opened(db.recovery());
     config.listen = address.to_string();
-    let server = Arc::new(Server::new(db.clone(), config).map_err(Error::Engine)?);
+    let server = Arc::new(Server::new(db.clone(), meter, config).map_err(Error::Engine)?);
     log::serving(&server.settings(), address);
     let (stop, stopped) = watch::channel(false);
     runtime.spawn(watch_engine(db.clone(), stopped.clone()));
     runtime.spawn(crate::sweep::sweep(server.clone(), stopped.clone()));
+    runtime.spawn(metrics::watch_rates(server.clone(), stopped.clone()));
     runtime.spawn(accept(server.clone(), listener, stopped));
     Ok(Running { address, stop, runtime, server, db })
 }

@@ -84,9 +84,9 @@ impl Channels {
         self.lock().channels.get(channel).map_or(0, HashMap::len)
     }
 
-    /// How many patterns somebody listens to.
-    pub(crate) fn patterns(&self) -> usize {
-        self.lock().patterns.len()
+    /// How many channels, or patterns, somebody listens to.
+    pub(crate) fn count(&self, kind: Kind) -> usize {
+        self.lock().of(kind).len()
     }
 
     fn lock(&self) -> MutexGuard<'_, Listening> {

@@ -11,6 +11,7 @@ use crate::acl::Users;
 use crate::client::{Client, Shown};
 use crate::events::{Event, Wanted};
 use crate::log::Often;
+use crate::metrics::{Counters, StorageMeter};
 use crate::pubsub::{Channels, Kind};
 use crate::scans::Scans;
 use crate::settings::{Config, Limits};
@@ -32,6 +33,8 @@ pub(crate) struct Server {
     pub(crate) counters: Counters,
     pub(crate) trouble: Trouble,
     pub(crate) began: Instant,
+    /// Names this run of the server, in 40 digits.
+    pub(crate) run_id: String,
     clients: Mutex<HashMap<u64, Arc<Shown>>>,
     next_client: AtomicU64,
 }
@@ -43,42 +46,8 @@ pub(crate) struct Trouble {
     pub(crate) refused: Often,
 }
 
-/// What has happened since the start.
-#[derive(Default)]
-pub(crate) struct Counters {
-    pub(crate) connections: AtomicU64,
-    pub(crate) refused_connections: AtomicU64,
-    pub(crate) commands: AtomicU64,
-    pub(crate) bytes_in: AtomicU64,
-    pub(crate) bytes_out: AtomicU64,
-    pub(crate) hits: AtomicU64,
-    pub(crate) misses: AtomicU64,
-    pub(crate) expired: AtomicU64,
-}
-
-impl Counters {
-    /// Begins anew.
-    pub(crate) fn reset(&self) {
-        let Counters {
-            connections,
-            refused_connections,
-            commands,
-            bytes_in,
-            bytes_out,
-            hits,
-            misses,
-            expired,
-        } = self;
-        for counter in
-            [connections, refused_connections, commands, bytes_in, bytes_out, hits, misses, expired]
-        {
-            counter.store(0, Ordering::Relaxed);
-        }
-    }
-}
-
 impl Server {
-    pub(crate) fn new(db: Db, settings: Config) -> cairndb::Result<Server> {
+    pub(crate) fn new(db: Db, storage: Arc<StorageMeter>, settings: Config) -> cairndb::Result<Server> {
         let users = Users::load(&db, settings.password.as_deref())?;
         Ok(Server {
             users,
@@ -88,9 +57,11 @@ impl Server {
             settings: RwLock::new(settings),
             channels: Channels::default(),
             scans: Scans::default(),
-            counters: Counters::default(),
+            counters: Counters::new(storage),
             trouble: Trouble::default(),
             began: Instant::now(),
+            run_id: (0..3).map(|_| format!("{:016x}", crate::random::number())).collect::<String>()[..40]
+                .into(),
             clients: Mutex::default(),
             next_client: AtomicU64::new(1),
         })

@@ -24,6 +24,7 @@ use tokio::sync::Notify;
 
 use crate::events::Event;
 use crate::log;
+use crate::metrics::TurnMeter;
 
 /// How many databases a client can select, as in Redis's own configuration.
 pub(crate) const DATABASES: usize = 16;
@@ -37,6 +38,9 @@ const EXPIRY: u8 = b't';
 /// Longer keys expire when they are read, and leave with a compaction, but the sweep does not know them.
 const SWEPT_KEY_LEN_MAX: usize = 65_535 - 10;
 
+/// How many keys of a database are counted, before the rest is estimated. Counting takes some milliseconds.
+const COUNTED_MAX: u64 = 50_000;
+
 /// The databases of one directory.
 pub(crate) struct Store {
     db: Db,
@@ -44,7 +48,25 @@ pub(crate) struct Store {
     own: Keyspace,
     turn: Mutex<Turn>,
     log: log::Turns,
+    pub(crate) turns: TurnMeter,
+    counted: Mutex<Option<Counted>>,
     now_ms: fn() -> u64,
+}
+
+/// How many keys a database has.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct KeyCount {
+    pub(crate) keys: u64,
+    /// Those of them that will expire.
+    pub(crate) expiring: u64,
+    /// Whether there were too many to count.
+    pub(crate) is_estimated: bool,
+}
+
+/// How many keys there were when the last visible write was `seq`.
+struct Counted {
+    seq: u64,
+    counts: Vec<KeyCount>,
 }
 
 /// What has been staged and not written, and who wants to know of writes.
@@ -62,6 +84,16 @@ struct Staged {
     overlay: Overlay,
     events: Vec<Event>,
     outcome: Arc<Outcome>,
+    /// How many commands wait for it.
+    commands: u64,
+}
+
+/// A turn that is to be written.
+struct Led {
+    batch: Batch,
+    events: Vec<Event>,
+    outcome: Arc<Outcome>,
+    commands: u64,
 }
 
 /// What a turn would change.
@@ -125,7 +157,16 @@ impl Store {
         let databases = (0..DATABASES).map(|n| db.keyspace(n as u8)).collect::<cairndb::Result<_>>()?;
         let own = db.keyspace(KEYSPACE_SERVER)?;
         let turn = Turn { gathering: Staged::default(), committing: None, watches: HashMap::new() };
-        Ok(Store { db, databases, own, turn: Mutex::new(turn), log: log::Turns::default(), now_ms })
+        Ok(Store {
+            db,
+            databases,
+            own,
+            turn: Mutex::new(turn),
+            log: log::Turns::default(),
+            turns: TurnMeter::default(),
+            counted: Mutex::default(),
+            now_ms,
+        })
     }
 
     pub(crate) fn db(&self) -> &Db {
@@ -136,6 +177,36 @@ impl Store {
     pub(crate) fn has_due(&self) -> cairndb::Result<bool> {
         let due = KeyRange::from(vec![EXPIRY]..expiry_key((self.now_ms)() + 1, 0, b""));
         self.own.scan(due).next().transpose().map(|first| first.is_some())
+    }
+
+    /// How many keys each database has. Of many, some are counted, and the rest estimated; and as long as nothing is written,
+    /// nothing is counted anew: this is asked every second.
+    pub(crate) fn key_counts(&self) -> cairndb::Result<Vec<KeyCount>> {
+        let seq = self.db.snapshot()?.seq();
+        let mut last = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(counted) = last.as_ref().filter(|counted| counted.seq == seq) {
+            return Ok(counted.counts.clone());
+        }
+        let counts: Vec<_> =
+            (0..DATABASES).map(|database| self.count_keys(database)).collect::<cairndb::Result<_>>()?;
+        *last = Some(Counted { seq, counts: counts.clone() });
+        Ok(counts)
+    }
+
+    fn count_keys(&self, database: usize) -> cairndb::Result<KeyCount> {
+        let mut scan = self.databases[database].scan(..);
+        let mut counted = KeyCount::default();
+        while let Some(item) = scan.next_entry() {
+            let (key, entry) = item?;
+            counted.keys += 1;
+            counted.expiring += u64::from(entry.expires_at_ms.is_some());
+            if counted.keys == COUNTED_MAX {
+                let keys = self.present().estimate(database, counted.keys, &key)?;
+                let expiring = u128::from(counted.expiring) * u128::from(keys) / u128::from(counted.keys);
+                return Ok(KeyCount { keys, expiring: expiring as u64, is_estimated: true });
+            }
+        }
+        Ok(counted)
     }
 
     /// Reads of the present, without the turn.
@@ -167,24 +238,23 @@ impl Store {
     }
 
     /// The turn that gathered, to be written by the caller, unless one is being written.
-    fn lead(&self) -> Option<(Batch, Vec<Event>, Arc<Outcome>)> {
+    fn lead(&self) -> Option<Led> {
         let mut turn = self.lock();
         if turn.committing.is_some() {
             return None;
         }
-        let staged = std::mem::take(&mut turn.gathering);
-        turn.committing = Some((staged.overlay, staged.outcome.clone()));
-        Some((staged.batch, staged.events, staged.outcome))
+        let mut staged = std::mem::take(&mut turn.gathering);
+        turn.committing = Some((std::mem::take(&mut staged.overlay), staged.outcome.clone()));
+        let Staged { batch, events, outcome, commands, .. } = staged;
+        Some(Led { batch, events, outcome, commands })
     }
 
-    fn commit(
-        &self,
-        (batch, events, outcome): (Batch, Vec<Event>, Arc<Outcome>),
-        publish: &impl Fn(Vec<Event>),
-    ) {
+    fn commit(&self, Led { batch, events, outcome, commands }: Led, publish: &impl Fn(Vec<Event>)) {
         let (began, entries) = (Instant::now(), batch.len());
         let settled = self.db.write(batch).map(drop).map_err(Arc::new);
-        self.log.ended(&settled, began.elapsed(), entries);
+        let took = began.elapsed();
+        self.log.ended(&settled, took, entries);
+        self.turns.ended(took, commands, entries);
         let mut turn = self.lock();
         turn.committing = None;
         let failed = settled.is_err().then(|| std::mem::take(&mut turn.gathering).outcome);
@@ -208,12 +278,13 @@ impl Store {
 }
 
 impl<'a> Data<'a> {
-    /// What to settle before replying; `None` if nothing was looked at that has not settled.
-    pub(crate) fn outcome(&self) -> Option<Arc<Outcome>> {
-        let turn = self.turn.as_ref()?;
+    /// What to settle before replying; `None` if nothing was looked at that has not settled. Asked once for each command.
+    pub(crate) fn outcome(&mut self) -> Option<Arc<Outcome>> {
+        let turn = self.turn.as_mut()?;
         if turn.gathering.batch.is_empty() {
             return turn.committing.as_ref().map(|(_, outcome)| outcome.clone());
         }
+        turn.gathering.commands += 1;
         Some(turn.gathering.outcome.clone())
     }
 

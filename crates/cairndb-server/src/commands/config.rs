@@ -78,6 +78,7 @@ pub(super) fn set(c: &mut Context<'_>, words: &[&[u8]]) -> Answer {
 
 pub(super) fn resetstat(c: &mut Context<'_>, _: &[&[u8]]) -> Answer {
     c.server.counters.reset();
+    c.server.store.turns.reset();
     c.out.ok();
     Ok(())
 }

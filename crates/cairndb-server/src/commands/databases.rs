@@ -11,13 +11,7 @@ const NO_DATABASE: Refusal = Refusal::text("ERR DB index is out of range");
 const COUNTED_MAX: u64 = 1_000_000;
 
 pub(super) fn dbsize(c: &mut Context<'_>, _: &[&[u8]]) -> Answer {
-    let (keys, _) = count(c, c.client.database)?;
-    c.out.integer(keys as i64);
-    Ok(())
-}
-
-/// How many keys there are, and whether that was counted or, of many, estimated.
-pub(super) fn count(c: &Context<'_>, database: usize) -> Result<(u64, bool), Refusal> {
+    let database = c.client.database;
     let (mut keys, mut last) = (0, Vec::new());
     c.data.visit_keys(database, Bound::Unbounded, b"", |key| {
         keys += 1;
@@ -27,10 +21,12 @@ pub(super) fn count(c: &Context<'_>, database: usize) -> Result<(u64, bool), Ref
         last = key.to_vec();
         Ok(ControlFlow::Break(()))
     })?;
-    if keys < COUNTED_MAX {
-        return Ok((keys, true));
+    // Of many, the rest is estimated.
+    if keys == COUNTED_MAX {
+        keys = c.data.estimate(database, keys, &last)?;
     }
-    Ok((c.data.estimate(database, keys, &last)?, false))
+    c.out.integer(keys as i64);
+    Ok(())
 }
 
 pub(super) fn flushdb(c: &mut Context<'_>, words: &[&[u8]]) -> Answer {

@@ -10,6 +10,7 @@ mod config;
 mod connection;
 mod databases;
 mod describe;
+mod info;
 mod keys;
 mod object;
 mod options;
@@ -23,15 +24,18 @@ mod users;
 
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Instant;
 
 use crate::client::Client;
 use crate::events::{Class, Event};
+use crate::metrics::ns;
 use crate::resp::reply::Output;
 use crate::resp::request;
 use crate::server::Server;
 use crate::store::{Data, Held};
 pub(crate) use categories::{categories, category};
-use rows::TABLE;
+pub(crate) use rows::TABLE;
 use table::find;
 pub(crate) use table::{Command, Flags, all_rows, find_row};
 
@@ -41,6 +45,8 @@ pub(crate) struct Context<'a> {
     pub(crate) client: &'a mut Client,
     pub(crate) data: Data<'a>,
     pub(crate) out: &'a mut Output,
+    /// Whether the command that runs only reads: then keys that it looks for count as hits and misses.
+    pub(crate) only_reads: bool,
 }
 
 /// Whether a command was done; its reply has been written, or is the refusal.
@@ -84,15 +90,28 @@ pub(crate) const NOT_AN_INTEGER: Refusal = Refusal::text("ERR value is not an in
 
 impl Context<'_> {
     pub(crate) fn get(&self, key: &[u8]) -> Result<Option<Held>, Refusal> {
-        Ok(self.data.get(self.client.database, key)?)
+        let held = self.data.get(self.client.database, key)?;
+        self.looked_up(1, usize::from(held.is_some()));
+        Ok(held)
     }
 
     pub(crate) fn get_many(&self, keys: &[&[u8]]) -> Result<Vec<Option<crate::store::Bytes>>, Refusal> {
-        Ok(self.data.get_many(self.client.database, keys)?)
+        let values = self.data.get_many(self.client.database, keys)?;
+        self.looked_up(keys.len(), values.iter().flatten().count());
+        Ok(values)
     }
 
     pub(crate) fn contains(&self, key: &[u8]) -> Result<bool, Refusal> {
-        Ok(self.data.contains(self.client.database, key)?)
+        let contains = self.data.contains(self.client.database, key)?;
+        self.looked_up(1, usize::from(contains));
+        Ok(contains)
+    }
+
+    /// Counts keys that were looked for, and those of them that were there.
+    fn looked_up(&self, keys: usize, found: usize) {
+        if self.only_reads {
+            self.server.counters.looked_up(keys, found);
+        }
     }
 
     pub(crate) fn put(&mut self, key: &[u8], value: &[u8], expires_at_ms: Option<u64>) {
@@ -115,13 +134,24 @@ impl Context<'_> {
 }
 
 /// Runs a command whose arity and permission are settled. A refusal leaves nothing of a reply, but itself.
-pub(crate) fn run(c: &mut Context<'_>, command: &Command, words: &[&[u8]]) -> bool {
+pub(crate) fn run(c: &mut Context<'_>, command: &'static Command, words: &[&[u8]]) -> bool {
     let before = c.out.len();
-    match (command.run)(c, words) {
+    let began = c.client.clock;
+    let outer = std::mem::replace(&mut c.only_reads, command.flags.has(Flags::READ));
+    let answer = (command.run)(c, words);
+    c.only_reads = outer;
+    // The end of one command is the beginning of the next: one look at the clock for each.
+    c.client.clock = Instant::now();
+    let meter = c.server.counters.command(command);
+    meter.runs_ns.observe(ns(c.client.clock.duration_since(began)));
+    match answer {
         Ok(()) => true,
         Err(refusal) => {
+            meter.failed.fetch_add(1, Ordering::Relaxed);
             c.out.truncate(before);
-            c.out.error(&refusal.reply());
+            let told = refusal.reply();
+            c.server.counters.error(&told);
+            c.out.error(&told);
             false
         }
     }

@@ -85,6 +85,6 @@ pub(super) fn numsub(c: &mut Context<'_>, words: &[&[u8]]) -> Answer {
 }
 
 pub(super) fn numpat(c: &mut Context<'_>, _: &[&[u8]]) -> Answer {
-    c.out.integer(c.server.channels.patterns() as i64);
+    c.out.integer(c.server.channels.count(Kind::Pattern) as i64);
     Ok(())
 }

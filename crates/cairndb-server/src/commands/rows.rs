@@ -2,8 +2,8 @@
 
 use super::table::{Command, Flags, KeySpec, Usage};
 use super::{
-    bits, clients, config, connection, databases, describe, help, keys, needs_subcommand, object, pubsub,
-    server, strings, transactions, users,
+    bits, clients, config, connection, databases, describe, help, info, keys, needs_subcommand, object,
+    pubsub, server, strings, transactions, users,
 };
 
 const NONE: Flags = Flags::NONE;
@@ -216,7 +216,7 @@ pub(crate) static TABLE: &[Command] = table! {
         "dbsize" 1 RF, NO_KEYS, "1.0.0" "Tell how many keys there are" databases::dbsize;
         "flushall" -1 W, NO_KEYS, "1.0.0" "Delete every key of every database" databases::flushall;
         "flushdb" -1 W, NO_KEYS, "1.0.0" "Delete every key of the database" databases::flushdb;
-        "info" -1 NONE, NO_KEYS, "1.0.0" "Tell how the server is" server::info;
+        "info" -1 NONE, NO_KEYS, "1.0.0" "Tell how the server is" info::info;
         "time" 1 F, NO_KEYS, "2.6.0" "Tell the time" server::time;
     }
 };

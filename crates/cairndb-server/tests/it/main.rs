@@ -6,6 +6,7 @@
 
 mod client;
 mod differential;
+mod info;
 mod stream;
 mod users;
 mod wire;
