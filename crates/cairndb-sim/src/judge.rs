@@ -197,7 +197,9 @@ fn settle(db: &Db) -> Done {
 
 /// One manifest, the tables that the version names, at their lengths, logs from the checkpoint on, and the reserve.
 fn look_for_orphans(disk: &Faulty, db: &Db) -> Done {
-    let names = disk.list("sim.list").map_err(|error| Trouble::Wrong(error.to_string()))?;
+    let mut names = disk.list("sim.list").map_err(|error| Trouble::Wrong(error.to_string()))?;
+    // An empty file is a spare: the next one of its kind.
+    names.retain(|name| disk.read_file(*name).is_some_and(|bytes| !bytes.is_empty()));
     let count = |kind| names.iter().filter(|name| name.kind == kind).count() as u64;
     let tables: u64 = db.stats().levels.iter().map(|level| level.tables).sum();
     require!(count(FileKind::Manifest) == 1, "O7: not one manifest: {names:?}");

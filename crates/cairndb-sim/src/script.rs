@@ -250,6 +250,15 @@ const FAILURE_ONE_IN: usize = 24;
 const KINDS: [ErrorKind; 4] =
     [ErrorKind::Other, ErrorKind::Other, ErrorKind::StorageFull, ErrorKind::QuotaExceeded];
 
+/// A create may also say that there is no file to be had just now, as where they are made ahead.
+const KINDS_OF_CREATE: [ErrorKind; 4] =
+    [ErrorKind::Other, ErrorKind::WouldBlock, ErrorKind::StorageFull, ErrorKind::WouldBlock];
+
+fn fault(dice: &mut Dice, nth: u64, operation: Operation) -> Op {
+    let kinds = if operation == Operation::Create { KINDS_OF_CREATE } else { KINDS };
+    Op::Fault { nth, operation, kind: dice.of(&kinds) }
+}
+
 fn failure(dice: &mut Dice) -> Op {
     use Operation::{Append, Create, Reserve, Sync, SyncNames};
     if dice.one_in(4) {
@@ -259,7 +268,8 @@ fn failure(dice: &mut Dice) -> Op {
         return Op::Full { room: dice.below(20_000) as u64, steps: 1 + dice.below(20) };
     }
     let operation = dice.of(&[Sync, Sync, Sync, SyncNames, Append, Create, Reserve]);
-    Op::Fault { nth: 1 + dice.below(4) as u64, operation, kind: dice.of(&KINDS) }
+    let nth = 1 + dice.below(4) as u64;
+    fault(dice, nth, operation)
 }
 
 /// A script of operations that change something, one commit at a time, in a small database; now and then a call fails.
@@ -344,7 +354,8 @@ fn disaster(dice: &mut Dice, config: &Config) -> Op {
                 return Op::Full { room: dice.below(100_000) as u64, steps: 1 + dice.below(60) };
             }
             let operation = dice.of(&[Append, Create, ReadAt, Remove, Reserve, Sync, SyncNames]);
-            Op::Fault { nth: 1 + dice.below(20) as u64, operation, kind: dice.of(&KINDS) }
+            let nth = 1 + dice.below(20) as u64;
+            fault(dice, nth, operation)
         }
         _ => Op::StopAfter(dice.below(40) as u64),
     }

@@ -784,7 +784,7 @@ impl World<'_> {
                     (self.disturbed, self.stopping) = (false, false);
                     return self.open(true, next_seq);
                 }
-                Err(Error::Io { .. } | Error::DiskFull { .. }) if self.disturbed => {
+                Err(Error::Io { .. } | Error::DiskFull { .. } | Error::Busy { .. }) if self.disturbed => {
                     self.disk.clear_faults();
                     self.disturbed = false;
                 }

@@ -90,6 +90,7 @@ struct State {
     calls: Calls,
     capacity_bytes: Option<u64>,
     spares: Option<u64>,
+    forgets_names: bool,
     holds_syncs: bool,
     calls_until_stop: Option<u64>,
 
@@ -119,8 +120,8 @@ impl Faulty {
     /// what the seed says. Two seeds in eight keep all of it or none.
     ///
     /// All handles on this disk are dead from then on; but this may be called again, and each call then answers
-    /// with another outcome of the same moment. The found disk has the same capacity; faults, counts, holds and
-    /// spares are as new.
+    /// with another outcome of the same moment. The found disk has the same capacity; faults, counts, holds,
+    /// spares and what it does with names are as new.
     pub fn crash(&self, seed: u64) -> Faulty {
         let mut fates = Fates::new(seed);
         self.crash_with(&mut |unsynced| fates.draw(unsynced))
@@ -212,6 +213,12 @@ impl Faulty {
     /// files must be made ahead. `None` is no bound.
     pub fn set_spares(&self, count: Option<u64>) {
         self.disk.state().spares = count;
+    }
+
+    /// Has every sync of names answer `Ok` and do nothing, as in a browser, which keeps the names of files where no
+    /// one can sync them: names made or removed from now on are as a crash leaves them.
+    pub fn forget_names(&self, forget: bool) {
+        self.disk.state().forgets_names = forget;
     }
 
     /// Holds every sync, of a file or of names, from its beginning on until `hold_syncs(false)`, or until the disk
@@ -337,7 +344,9 @@ impl Storage for Faulty {
                 Err(error)
             }
             None => {
-                state.sync_names(covered);
+                if !state.forgets_names {
+                    state.sync_names(covered);
+                }
                 Ok(())
             }
         }

@@ -4,14 +4,22 @@
 //! any number of readers, and a [`Lock`] that takes its holder off the count when it is dropped.
 //!
 //! # Where it sits
-//! Called by [`Memory`](crate::Memory) and [`Faulty`](crate::Faulty); knows nothing of files.
+//! Called by [`Memory`](crate::Memory), [`Faulty`](crate::Faulty), and any storage that has no lock of an operating
+//! system's; knows nothing of files.
 
 use crate::{Lock, LockError, LockMode};
+use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The holders of one database's lock; a clone counts the same ones.
 #[derive(Clone, Default)]
-pub(crate) struct Holders(Arc<Mutex<Counts>>);
+pub struct Holders(Arc<Mutex<Counts>>);
+
+impl fmt::Debug for Holders {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Holders").finish_non_exhaustive()
+    }
+}
 
 #[derive(Default)]
 struct Counts {
@@ -21,7 +29,9 @@ struct Counts {
 
 impl Holders {
     /// Takes the lock, at once or not at all.
-    pub(crate) fn take(&self, mode: LockMode) -> Result<Lock, LockError> {
+    ///
+    /// Errors: `Held` if the two cannot be held side by side.
+    pub fn take(&self, mode: LockMode) -> Result<Lock, LockError> {
         let mut counts = self.counts();
         if counts.writers > 0 {
             return Err(LockError::Held("a writer in this process".into()));

@@ -40,6 +40,7 @@ mod faulty;
 pub mod conformance;
 
 pub use faulty::{Fate, Fates, Fault, Faulty, Observer, Operation, Unsynced};
+pub use holders::Holders;
 pub use memory::Memory;
 #[cfg(unix)]
 pub use native::Native;
@@ -171,6 +172,9 @@ pub trait Storage: Send + Sync {
     /// Creates an empty file of this kind and returns its number, the lowest free one above `above`, with a
     /// handle that can append to it. An empty file that already stands under that number is taken over, never
     /// skipped; one that holds bytes makes the call fail with `AlreadyExists`.
+    ///
+    /// Where files can only be made ahead, as in a browser, the call hands out a *spare*, or fails with `WouldBlock` and
+    /// has changed nothing. A spare that was never handed out is an empty file, for whoever looks at the set later.
     fn create(&self, site: Site, kind: FileKind, above: u64) -> io::Result<(u64, Arc<dyn File>)>;
 
     /// Opens a file for reading. Whether it can also append is the backend's choice.
@@ -182,7 +186,8 @@ pub trait Storage: Send + Sync {
     /// Every database file's name, in order; anything else in the place is not listed.
     fn list(&self, site: Site) -> io::Result<Vec<FileName>>;
 
-    /// Makes every create, link and remove that had returned before it began survive power loss.
+    /// Makes every create, link and remove that had returned before it began survive power loss, as far as the place
+    /// lets anyone do that: a browser does not (docs/decisions/0014).
     fn sync_names(&self, site: Site) -> io::Result<()>;
 
     /// Takes the database's lock, at once or not at all.

@@ -95,8 +95,23 @@ pub(crate) fn sync_names(storage: &dyn Storage, site: Site) -> Result<()> {
     storage.sync_names(site).map_err(|e| Error::unknown("syncing the names of files", e))
 }
 
+/// The files that stand, in order, but for spares: the empty ones behind the last of their kind that holds bytes. They were made
+/// ahead and never used, here or by another who had the database before: the next create of their kind takes them over, so
+/// their numbers are not skipped, and they are nobody's orphans.
 pub(crate) fn list_files(storage: &dyn Storage, site: Site) -> Result<Vec<FileName>> {
-    storage.list(site).map_err(|e| Error::io("listing the database's files", e))
+    let mut names = storage.list(site).map_err(|e| Error::io("listing the database's files", e))?;
+    for kind in FileKind::ALL {
+        while let Some(index) = names.iter().rposition(|name| name.kind == kind) {
+            // One that cannot be looked at is for those to tell of who need it.
+            let is_spare =
+                storage.open(site, names[index]).and_then(|file| file.len(site)).is_ok_and(|len| len == 0);
+            if !is_spare {
+                break;
+            }
+            names.remove(index);
+        }
+    }
+    Ok(names)
 }
 
 /// Errors: `Locked`, with the holder.

@@ -192,6 +192,12 @@ impl Db {
         self.engine().maintain()
     }
 
+    /// As [`Db::maintain`], but nothing is done for idleness: for who calls it oftener than idleness can be told by, as
+    /// after each write.
+    pub fn maintain_due(&self) -> Result<bool> {
+        self.engine().maintain_due()
+    }
+
     /// Writes an openable copy of the database into `to`, which must be empty, while reads and writes go on. What is
     /// written after the call began may not be in it.
     ///
@@ -225,6 +231,7 @@ impl Db {
     }
 
     /// Has `end` called before the database closes.
+    #[cfg(unix)]
     pub(crate) fn before_close(&self, end: Box<dyn FnOnce() + Send>) {
         *self.reader.shared.before_close.lock() = Some(end);
     }

@@ -232,16 +232,18 @@ impl Engine {
     fn step(&self, maintenance: &mut Maintenance) -> Result<bool> {
         self.remove_doomed(maintenance);
         let current = self.current.take();
-        // A full disk keeps back what needs room; something else may give room back.
-        let mut full = None;
+        // A full disk, or a storage without a spare file, keeps back what needs one; something else may go on.
+        let mut refused = None;
         for work in [Engine::step_spare, Engine::step_flush, Engine::step_compaction, Engine::step_manifest] {
             match work(self, maintenance, &current) {
                 Ok(false) => {}
-                Err(error @ Error::DiskFull { .. }) => full = full.or(Some(error)),
+                Err(error @ (Error::DiskFull { .. } | Error::Busy { .. })) => {
+                    refused = refused.or(Some(error));
+                }
                 done => return done,
             }
         }
-        full.map_or(Ok(false), Err)
+        refused.map_or(Ok(false), Err)
     }
 
     fn step_spare(&self, maintenance: &mut Maintenance, current: &Tables) -> Result<bool> {

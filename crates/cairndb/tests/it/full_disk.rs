@@ -395,7 +395,7 @@ fn a_reserve_of_the_greatest_number_ended_all_writing() {
     let disk = Faulty::default();
     open(&disk, 1).close().unwrap();
     let name = FileName { kind: FileKind::Reserve, number: u64::MAX };
-    disk.write_file(name, b"");
+    disk.write_file(name, b"\0");
     let (db, mut map) = (open(&disk, 100), Map::new());
     (0..500).for_each(|number| put(&db, &mut map, number).unwrap());
     rest(&db);

@@ -11,6 +11,7 @@ mod repair;
 mod replay;
 mod scripts;
 mod smoke;
+mod spares;
 
 /// Counts what is allocated, for the tests that bound it.
 #[global_allocator]
