@@ -9,10 +9,11 @@ use tokio::sync::Notify;
 
 use crate::acl::{Denied, Object, User, Users};
 use crate::commands::Command;
+use crate::memory::Share;
 use crate::pubsub::Kind;
 use crate::resp::reply::{Output, Protocol};
 
-/// What a listener may leave unread.
+/// What a listener may leave unread, however much else it may.
 const MAILBOX_LEN_MAX: usize = 32 << 20;
 
 /// One connection's state, which only its task touches.
@@ -28,6 +29,8 @@ pub(crate) struct Client {
     pub(crate) channels: BTreeSet<Vec<u8>>,
     pub(crate) patterns: BTreeSet<Vec<u8>>,
     pub(crate) mailbox: Arc<Mailbox>,
+    /// What its buffers take.
+    pub(crate) share: Arc<Share>,
     pub(crate) replies: Replies,
     /// Whether the connection ends when the replies have gone.
     pub(crate) leaving: bool,
@@ -78,6 +81,8 @@ pub(crate) enum Replies {
 #[derive(Default)]
 pub(crate) struct Transaction {
     pub(crate) commands: Vec<(&'static Command, Vec<Vec<u8>>)>,
+    /// What their words take.
+    pub(crate) len: usize,
     /// Whether one of them could not be queued.
     pub(crate) aborted: bool,
 }
@@ -97,16 +102,18 @@ pub(crate) struct Mailbox {
     len: AtomicUsize,
     overrun: AtomicBool,
     shown: Arc<Shown>,
+    share: Arc<Share>,
 }
 
 impl Mailbox {
-    pub(crate) fn new(shown: Arc<Shown>) -> Mailbox {
+    pub(crate) fn new(shown: Arc<Shown>, share: Arc<Share>) -> Mailbox {
         Mailbox {
             messages: Mutex::default(),
             resp3: AtomicBool::new(false),
             len: AtomicUsize::new(0),
             overrun: AtomicBool::new(false),
             shown,
+            share,
         }
     }
 
@@ -114,36 +121,46 @@ impl Mailbox {
         self.resp3.store(protocol == Protocol::Resp3, Ordering::Relaxed);
     }
 
-    /// Leaves a message, and wakes the client's task.
+    /// Leaves a message, and wakes the client's task. Who has left too many untaken gets no more, and goes.
     pub(crate) fn push(&self, write: impl FnOnce(&mut Output)) {
         let mut messages = self.messages.lock().unwrap_or_else(PoisonError::into_inner);
-        if messages.len() > MAILBOX_LEN_MAX {
+        let len_max = MAILBOX_LEN_MAX.min(self.share.replies_max());
+        if messages.len() > len_max || self.share.is_too_much() {
+            self.share.shrink(messages.take().len());
             self.overrun.store(true, Ordering::Relaxed);
+            // It may be waiting for its peer, who takes nothing.
+            self.shown.killed.store(true, Ordering::Relaxed);
         } else {
+            let before = messages.len();
             let resp3 = self.resp3.load(Ordering::Relaxed);
             messages.protocol = if resp3 { Protocol::Resp3 } else { Protocol::Resp2 };
             write(&mut messages);
+            self.share.grow(messages.len() - before);
         }
         self.len.store(messages.len(), Ordering::Release);
         drop(messages);
         self.shown.wake.notify_one();
     }
 
-    /// What was left since the last call; `None` if messages were lost, and the client must go.
-    pub(crate) fn take(&self) -> Option<Vec<u8>> {
-        if self.overrun.load(Ordering::Relaxed) {
-            return None;
-        }
+    /// What was left since the last call.
+    pub(crate) fn take(&self) -> Vec<u8> {
         if self.len.load(Ordering::Acquire) == 0 {
-            return Some(Vec::new());
+            return Vec::new();
         }
         self.len.store(0, Ordering::Release);
-        Some(self.messages.lock().unwrap_or_else(PoisonError::into_inner).take())
+        let messages = self.messages.lock().unwrap_or_else(PoisonError::into_inner).take();
+        self.share.shrink(messages.len());
+        messages
+    }
+
+    /// Whether messages were lost, because they were not taken.
+    pub(crate) fn overran(&self) -> bool {
+        self.overrun.load(Ordering::Relaxed)
     }
 }
 
 impl Client {
-    pub(crate) fn new(shown: Arc<Shown>, users: &Users) -> Client {
+    pub(crate) fn new(shown: Arc<Shown>, users: &Users, share: Arc<Share>) -> Client {
         let users_seen = users.changes();
         let mut client = Client {
             id: shown.id,
@@ -154,7 +171,8 @@ impl Client {
             watch: None,
             channels: BTreeSet::new(),
             patterns: BTreeSet::new(),
-            mailbox: Arc::new(Mailbox::new(shown.clone())),
+            mailbox: Arc::new(Mailbox::new(shown.clone(), share.clone())),
+            share,
             replies: Replies::On,
             leaving: false,
             shown,

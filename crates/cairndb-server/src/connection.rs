@@ -5,28 +5,34 @@
 //!
 //! Invariants:
 //! - I1. No reply leaves before what it tells of is as durable as promised; if that fails, the reply is the error.
-//! - I2. A client that does not read is not read from: its replies stop at `OUTPUT_LEN_MAX`, and one reply more.
+//! - I2. A client that does not read is not read from: its replies stop at `OUTPUT_LEN_MAX`, and one reply more, which is no
+//!   longer than a setting allows.
 
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::watch;
 
 use crate::client::{Client, Replies};
 use crate::commands::{self, Command, Context, Flags, engine_reply};
+use crate::log;
 use crate::metrics::ns;
 use crate::resp::reply::{Output, Protocol};
 use crate::resp::request::{ProtocolError, RequestLimits, RequestParser};
 use crate::server::Server;
+use crate::settings::Limits;
 use crate::store::Outcome;
 
 /// Room for what is read at once.
 const READ_LEN: usize = 16 * 1024;
 /// How much may wait to be sent before the next command is run.
 const OUTPUT_LEN_MAX: usize = 256 * 1024;
+
+/// What a word that waits for `EXEC` takes beside its bytes.
+const WORD_OVERHEAD: usize = 40;
 
 /// One client's requests and replies.
 pub(crate) struct Connection<S> {
@@ -37,6 +43,8 @@ pub(crate) struct Connection<S> {
     input: Vec<u8>,
     out: Output,
     unsettled: Vec<Unsettled>,
+    /// What is told of its buffers to those who sum them up.
+    held_len: usize,
 }
 
 /// Replies that depend on a turn.
@@ -49,12 +57,15 @@ struct Unsettled {
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     pub(crate) fn new(server: Arc<Server>, stream: S, client: Client) -> Connection<S> {
         let (parser, input, out) = (RequestParser::default(), Vec::new(), Output::default());
-        Connection { server, stream, client, parser, input, out, unsettled: Vec::new() }
+        Connection { server, stream, client, parser, input, out, unsettled: Vec::new(), held_len: 0 }
     }
 
     /// Serves the client until it leaves, or the server does.
     pub(crate) async fn serve(mut self, stop: watch::Receiver<bool>) -> io::Result<()> {
         let served = self.turns(stop).await;
+        if self.client.mailbox.overran() {
+            self.closed("it did not take its messages");
+        }
         let Connection { server, client, .. } = &mut self;
         server.leave(client);
         served
@@ -68,7 +79,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
             let began = Instant::now();
             self.client.clock = began;
-            let more = self.run();
+            let limits = self.server.limits();
+            let more = self.run(limits);
             let replies = !self.out.is_empty();
             if self.settle().await {
                 self.client.clock = Instant::now();
@@ -76,27 +88,39 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             if replies {
                 self.server.counters.replies_ns.observe(ns(self.client.clock.duration_since(began)));
             }
-            let Some(mail) = self.client.mailbox.take() else { return Ok(()) };
-            self.out.raw(&mail);
+            self.out.raw(&self.client.mailbox.take());
+            if let Some(why) = self.over_a_limit(limits) {
+                self.closed(why);
+                return Ok(());
+            }
             if !self.out.is_empty() {
                 let bytes = self.out.take();
                 self.server.counters.bytes_out.fetch_add(bytes.len() as u64, Ordering::Relaxed);
                 tokio::select! {
                     sent = self.stream.write_all(&bytes) => sent?,
                     () = killed(&shown) => return Ok(()),
+                    () = idle(limits.idle) => return Ok(()),
                 }
                 self.out.reuse(bytes);
             }
-            if self.client.leaving || *stop.borrow() {
+            if self.client.leaving {
                 return self.stream.shutdown().await;
+            }
+            if shown.killed.load(Ordering::Relaxed) {
+                return Ok(());
             }
             if more {
                 continue;
             }
+            let stopping = *stop.borrow();
+            // Who listens may have nothing to say.
+            let idle_max = if self.client.listens() { None } else { limits.idle };
             let wanted = self.parser.wanted().saturating_sub(self.input.len());
             // Room grows with what came, not with what was announced.
             self.input.reserve(wanted.clamp(READ_LEN, self.input.len().max(READ_LEN)));
             tokio::select! {
+                // First what has come: it is answered even when the server is about to stop.
+                biased;
                 read = self.stream.read_buf(&mut self.input) => {
                     let read = read?;
                     if read == 0 {
@@ -104,25 +128,49 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     }
                     self.server.counters.bytes_in.fetch_add(read as u64, Ordering::Relaxed);
                 }
-                () = shown.wake.notified() => {
-                    if shown.killed.load(Ordering::Relaxed) {
-                        return Ok(());
-                    }
-                }
+                () = shown.wake.notified() => {}
+                () = idle(idle_max) => return Ok(()),
+                () = std::future::ready(()), if stopping => return self.stream.shutdown().await,
                 _ = stop.changed() => {}
             }
         }
     }
 
+    fn closed(&self, why: &str) {
+        log::over_a_limit(&self.client.shown.address, why, &self.server.trouble.over_a_limit);
+    }
+
+    /// Why the client must go, if it must.
+    fn over_a_limit(&mut self, limits: Limits) -> Option<&'static str> {
+        let queued_len = self.client.transaction.as_ref().map_or(0, |transaction| transaction.len);
+        let held_len = self.input.capacity() + self.out.len() + queued_len;
+        let share = &self.client.share;
+        match held_len.checked_sub(self.held_len) {
+            Some(more) => share.grow(more),
+            None => share.shrink(self.held_len - held_len),
+        }
+        self.held_len = held_len;
+        if self.out.overran() {
+            Some("a reply was longer than client-output-buffer-limit")
+        } else if (self.input.len() + queued_len) as u64 > limits.request_len {
+            Some("a request was longer than client-query-buffer-limit")
+        } else if share.is_too_much() {
+            Some("clients together hold more than maxmemory-clients, and this one more than its share")
+        } else {
+            None
+        }
+    }
+
     /// Runs the requests that are all there; `true` if it stopped before the last of them.
-    fn run(&mut self) -> bool {
+    fn run(&mut self, limits: Limits) -> bool {
         let mut at = 0;
         let mut last: Option<&'static Command> = None;
         let mut more = false;
         // The parser's words borrow the input, and running needs the rest.
         let input = std::mem::take(&mut self.input);
         let mut parser = std::mem::take(&mut self.parser);
-        let word_len_max = i64::try_from(self.server.limits().word_len).unwrap_or(i64::MAX);
+        let word_len_max = i64::try_from(limits.word_len).unwrap_or(i64::MAX);
+        self.out.len_max = self.client.share.replies_max();
         while !self.client.leaving {
             let limits = RequestLimits { word_len_max, known: self.client.user.is_some() };
             match parser.next(&input[at..], limits) {
@@ -245,6 +293,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             if command.flags.has(Flags::NO_MULTI) {
                 return Err(commands::Refusal::text("ERR Command not allowed inside a transaction"));
             }
+            transaction.len += words.iter().map(|word| word.len() + WORD_OVERHEAD).sum::<usize>();
             transaction.commands.push((command, words.iter().map(|word| word.to_vec()).collect()));
             self.out.raw(b"+QUEUED\r\n");
             return Ok(None);
@@ -298,6 +347,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
         self.out.raw(&told[at..]);
         true
+    }
+}
+
+/// Returns when a client has had so much time; never, where there is no bound.
+async fn idle(max: Option<Duration>) {
+    match max {
+        Some(max) => tokio::time::sleep(max).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -1,9 +1,9 @@
 //! The server: the same database directory behind the Redis protocol.
 //!
 //! Rooms, in the order in which they are best read: `resp` (the protocol), `store` (turns that share a write and a sync),
-//! `acl` (users, and what they may), `commands` (a row and a function each), `client` and `pubsub` (what is remembered of
-//! connections), `connection` (the loop that ties them together), `server`, `sweep` (what has expired), `settings`,
-//! `log`, `listen`, `process`.
+//! `acl` (users, and what they may), `commands` (a row and a function each), `client`, `memory` and `pubsub` (what is
+//! remembered of connections), `connection` (the loop that ties them together), `server`, `sweep` (what has expired),
+//! `settings`, `log`, `socket`, `listen`, `process`.
 
 mod acl;
 mod client;
@@ -14,6 +14,7 @@ mod float;
 mod glob;
 mod listen;
 mod log;
+mod memory;
 mod metrics;
 mod process;
 mod pubsub;
@@ -22,6 +23,7 @@ mod resp;
 mod scans;
 mod server;
 mod settings;
+mod socket;
 mod store;
 mod sweep;
 

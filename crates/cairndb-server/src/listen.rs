@@ -17,6 +17,7 @@ use crate::log;
 use crate::metrics::{self, StorageMeter, Timed};
 use crate::server::Server;
 use crate::settings::Config;
+use crate::socket;
 
 /// How long clients have to take their last replies.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -85,9 +86,7 @@ pub(crate) fn start_on(runtime: Runtime, mut config: Config) -> Result<Running, 
         ..cairndb::Options::default()
     };
     // Before the database: a busy port must not cost a recovery.
-    let listener = runtime.block_on(TcpListener::bind(&config.listen));
-    let listener =
-        listener.map_err(|source| Error::io(&format!("cannot listen on {}", config.listen), source))?;
+    let listener = runtime.block_on(socket::listen(&config.listen, &config))?;
     let address = listener.local_addr().map_err(|source| Error::io("cannot tell the address", source))?;
     log::opening(&config);
     let meter = Arc::new(StorageMeter::default());
@@ -193,7 +192,7 @@ async fn accept(server: Arc<Server>, listener: TcpListener, mut stopped: watch::
 }
 
 fn welcome(server: &Arc<Server>, mut stream: TcpStream, peer: SocketAddr, stopped: &watch::Receiver<bool>) {
-    _ = stream.set_nodelay(true);
+    socket::prepare(&stream, server.limits());
     let local = stream.local_addr().map_or_else(|_| String::new(), |address| address.to_string());
     let (server, stopped) = (server.clone(), stopped.clone());
     tokio::spawn(async move {

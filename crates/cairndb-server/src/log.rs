@@ -66,10 +66,22 @@ pub(crate) fn closed(result: &cairndb::Result<()>) {
     }
 }
 
+/// The system does not allow as many clients as the settings do.
+pub(crate) fn fewer_clients(wanted: usize, allowed: usize) {
+    warn!(maxclients = wanted, allowed, "the limit of open files (ulimit -n) leaves room for fewer clients");
+}
+
 /// A client could not be let in.
 pub(crate) fn refused(address: SocketAddr, why: &str, often: &Often) {
     if let Some(times) = often.now() {
         warn!(%address, times, "refused a client: {why}");
+    }
+}
+
+/// A client has gone over a bound, and is closed.
+pub(crate) fn over_a_limit(address: &str, why: &str, often: &Often) {
+    if let Some(times) = often.now() {
+        warn!(address, times, "closed a client: {why}");
     }
 }
 

@@ -15,12 +15,21 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 
 use crate::listen::{self, Error};
+use crate::log;
 use crate::settings::Config;
+
+/// Open files that are not for clients: the engine's tables and logs, listening, standard streams.
+const FILES_KEPT: u64 = 640;
 
 /// Opens the database, serves it, and returns when the process was asked to end and the database is closed.
 ///
 /// Errors: as [`crate::start`] and [`crate::Running::stop`].
-pub fn run(config: Config) -> Result<(), Error> {
+pub fn run(mut config: Config) -> Result<(), Error> {
+    let files = raise_open_files(config.limits.clients);
+    if files < config.limits.clients {
+        log::fewer_clients(config.limits.clients, files);
+        config.limits.clients = files;
+    }
     let runtime = listen::runtime()?;
     let asked = heed_signals(&runtime)?;
     if let Some(limit) = sd_notify::watchdog_enabled() {
@@ -32,6 +41,14 @@ pub fn run(config: Config) -> Result<(), Error> {
     _ = running.block_on(asked);
     tell(NotifyState::Stopping);
     running.stop()
+}
+
+/// Has the system allow as many open files as so many clients need, and returns for how many clients they are enough.
+fn raise_open_files(clients: usize) -> usize {
+    let wanted = clients as u64 + FILES_KEPT;
+    // The system's own bound cannot be raised from here; what it allows is what there is.
+    let allowed = rlimit::increase_nofile_limit(wanted).unwrap_or(wanted);
+    usize::try_from(allowed.saturating_sub(FILES_KEPT)).unwrap_or(usize::MAX).max(1)
 }
 
 /// Tells who started the process, if they asked; if nobody listens any more, there is nobody to tell.

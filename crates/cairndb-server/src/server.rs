@@ -11,6 +11,7 @@ use crate::acl::Users;
 use crate::client::{Client, Shown};
 use crate::events::{Event, Wanted};
 use crate::log::Often;
+use crate::memory::Buffers;
 use crate::metrics::{Counters, StorageMeter};
 use crate::pubsub::{Channels, Kind};
 use crate::scans::Scans;
@@ -32,6 +33,7 @@ pub(crate) struct Server {
     pub(crate) scans: Scans,
     pub(crate) counters: Counters,
     pub(crate) trouble: Trouble,
+    buffers: Arc<Buffers>,
     pub(crate) began: Instant,
     /// Names this run of the server, in 40 digits.
     pub(crate) run_id: String,
@@ -44,11 +46,14 @@ pub(crate) struct Server {
 pub(crate) struct Trouble {
     pub(crate) accept: Often,
     pub(crate) refused: Often,
+    pub(crate) over_a_limit: Often,
 }
 
 impl Server {
     pub(crate) fn new(db: Db, storage: Arc<StorageMeter>, settings: Config) -> cairndb::Result<Server> {
         let users = Users::load(&db, settings.password.as_deref())?;
+        let buffers = Arc::new(Buffers::default());
+        buffers.bound(settings.limits);
         Ok(Server {
             users,
             store: Store::new(db, now_ms)?,
@@ -59,12 +64,19 @@ impl Server {
             scans: Scans::default(),
             counters: Counters::new(storage),
             trouble: Trouble::default(),
+            buffers,
             began: Instant::now(),
             run_id: (0..3).map(|_| format!("{:016x}", crate::random::number())).collect::<String>()[..40]
                 .into(),
             clients: Mutex::default(),
             next_client: AtomicU64::new(1),
         })
+    }
+
+    /// Has settings that are not looked up each time be what they are.
+    pub(crate) fn apply(&self, settings: &Config) {
+        self.events.set(settings.events());
+        self.buffers.bound(settings.limits);
     }
 
     pub(crate) fn settings(&self) -> Config {
@@ -87,7 +99,7 @@ impl Server {
         let shown = Arc::new(Shown::new(id, address, local_address));
         clients.insert(id, shown.clone());
         drop(clients);
-        Some(Client::new(shown, &self.users))
+        Some(Client::new(shown, &self.users, Arc::new(self.buffers.share())))
     }
 
     pub(crate) fn leave(&self, client: &mut Client) {

@@ -67,10 +67,10 @@ pub(super) fn set(c: &mut Context<'_>, words: &[&[u8]]) -> Answer {
             setting.set(&mut changed, word).map_err(|why| failed(pair[0], &why))?;
         }
     }
-    c.server.events.set(changed.events());
     if changed.password != settings.password {
         c.server.users.set_default_password(changed.password.as_deref());
     }
+    c.server.apply(&changed);
     *settings = changed;
     c.out.ok();
     Ok(())

@@ -14,20 +14,33 @@ pub(crate) enum Protocol {
 }
 
 /// What goes to one client.
-#[derive(Default)]
 pub(crate) struct Output {
     bytes: Vec<u8>,
     pub(crate) protocol: Protocol,
+    /// How long it may get. What is too long for it is not written: see [`Output::overran`].
+    pub(crate) len_max: usize,
+    overran: bool,
+}
+
+impl Default for Output {
+    fn default() -> Output {
+        Output { bytes: Vec::new(), protocol: Protocol::default(), len_max: usize::MAX, overran: false }
+    }
 }
 
 impl Output {
     #[cfg(test)]
     pub(crate) fn new(protocol: Protocol) -> Output {
-        Output { bytes: Vec::new(), protocol }
+        Output { protocol, ..Output::default() }
     }
 
     pub(crate) fn len(&self) -> usize {
         self.bytes.len()
+    }
+
+    /// Whether it would have become too long, and so is not what was to be said.
+    pub(crate) fn overran(&self) -> bool {
+        self.overran
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -55,7 +68,9 @@ impl Output {
 
     /// Replies that are ready, as they stand.
     pub(crate) fn raw(&mut self, bytes: &[u8]) {
-        self.bytes.extend_from_slice(bytes);
+        if self.fits(bytes.len()) {
+            self.bytes.extend_from_slice(bytes);
+        }
     }
 
     pub(crate) fn ok(&mut self) {
@@ -80,6 +95,9 @@ impl Output {
     }
 
     pub(crate) fn bulk(&mut self, bytes: &[u8]) {
+        if !self.fits(bytes.len()) {
+            return;
+        }
         self.length(b'$', bytes.len());
         self.bytes.extend_from_slice(bytes);
         self.bytes.extend_from_slice(b"\r\n");
@@ -147,6 +165,14 @@ impl Output {
             Protocol::Resp2 => self.length(b'*', len),
             Protocol::Resp3 => self.length(b'>', len),
         }
+    }
+
+    /// Whether there is room for so much more. Short lines go without asking: a reply has no more of
+    /// them than the request had words.
+    fn fits(&mut self, len: usize) -> bool {
+        let fits = self.bytes.len().saturating_add(len) <= self.len_max;
+        self.overran |= !fits;
+        fits
     }
 
     fn either(&mut self, resp2: &[u8], resp3: &[u8]) {

@@ -13,6 +13,7 @@ mod layers;
 mod value;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use cairndb::Durability;
 
@@ -33,6 +34,8 @@ pub struct Config {
     pub durability: Durability,
     /// What clients must show first.
     pub password: Option<String>,
+    /// Whether clients of other machines are served though no password is asked for.
+    pub unprotected: bool,
     /// What the engine may take, in bytes.
     pub memory_budget_bytes: u64,
     /// Which keyspace notifications are sent, by Redis's letters.
@@ -54,6 +57,18 @@ pub struct Limits {
     pub clients: usize,
     /// The longest word of a request, in bytes.
     pub word_len: u64,
+    /// The longest request that has not come to its end, and the longest transaction that waits, in bytes.
+    pub request_len: u64,
+    /// What one client may have as replies that it has not taken, in bytes.
+    pub replies_len: u64,
+    /// What all clients may have as requests and replies together, in bytes.
+    pub buffers_len: u64,
+    /// How long a client may be silent.
+    pub idle: Option<Duration>,
+    /// How long a connection may be silent before it is asked whether somebody is there.
+    pub keepalive: Option<Duration>,
+    /// How many connections may wait to be accepted.
+    pub backlog: u32,
 }
 
 /// How the log is written.
@@ -85,6 +100,7 @@ impl Default for Config {
             listen: "127.0.0.1:6379".into(),
             durability: Durability::Sync,
             password: None,
+            unprotected: false,
             memory_budget_bytes: 256 << 20,
             keyspace_events: String::new(),
             limits: Limits::default(),
@@ -97,7 +113,16 @@ impl Default for Config {
 
 impl Default for Limits {
     fn default() -> Limits {
-        Limits { clients: 10_000, word_len: 512 << 20 }
+        Limits {
+            clients: 10_000,
+            word_len: 512 << 20,
+            request_len: 1 << 30,
+            replies_len: 512 << 20,
+            buffers_len: 1 << 30,
+            idle: None,
+            keepalive: Some(Duration::from_secs(300)),
+            backlog: 511,
+        }
     }
 }
 
@@ -190,6 +215,13 @@ pub static SETTINGS: &[Setting] = &[
     .live()
     .secret(),
     Setting::new(
+        "unprotected",
+        "BOOL",
+        "Serve other machines though no password is asked for: whoever reaches the port may read, change and delete everything",
+        |c| Value::Flag(c.unprotected),
+        |c, word| value::flag(word).map(|flag| c.unprotected = flag),
+    ),
+    Setting::new(
         "memory-budget",
         "BYTES",
         "What the engine may take for itself",
@@ -220,6 +252,53 @@ pub static SETTINGS: &[Setting] = &[
         |c, word| value::bytes(word).map(|len| c.limits.word_len = len),
     )
     .live(),
+    Setting::new(
+        "client-query-buffer-limit",
+        "BYTES",
+        "The longest request that has not come to its end, and the longest transaction that waits for EXEC",
+        |c| Value::Bytes(c.limits.request_len),
+        |c, word| value::bytes(word).map(|len| c.limits.request_len = len),
+    )
+    .live(),
+    Setting::new(
+        "client-output-buffer-limit",
+        "BYTES",
+        "What one client may have as replies that it has not taken",
+        |c| Value::Bytes(c.limits.replies_len),
+        |c, word| value::bytes(word).map(|len| c.limits.replies_len = len),
+    )
+    .live(),
+    Setting::new(
+        "maxmemory-clients",
+        "BYTES",
+        "What all clients may have as requests and replies together",
+        |c| Value::Bytes(c.limits.buffers_len),
+        |c, word| value::bytes(word).map(|len| c.limits.buffers_len = len),
+    )
+    .live(),
+    Setting::new(
+        "timeout",
+        "SECONDS",
+        "How long a client may be silent; 0 for ever",
+        |c| value::seconds(c.limits.idle),
+        |c, word| value::time(word).map(|time| c.limits.idle = time),
+    )
+    .live(),
+    Setting::new(
+        "tcp-keepalive",
+        "SECONDS",
+        "How long a connection may be silent before it is asked whether somebody is there; 0 for ever",
+        |c| value::seconds(c.limits.keepalive),
+        |c, word| value::time(word).map(|time| c.limits.keepalive = time),
+    )
+    .live(),
+    Setting::new(
+        "tcp-backlog",
+        "N",
+        "How many connections may wait to be accepted",
+        |c| Value::Number(c.limits.backlog.into()),
+        |c, word| value::count(word).map(|n| c.limits.backlog = u32::try_from(n).unwrap_or(u32::MAX)),
+    ),
     Setting::new(
         "log-format",
         "FORMAT",
@@ -260,7 +339,15 @@ impl Config {
             Durability::Buffered => "no",
         };
         let host = self.listen.rsplit_once(':').map_or(&*self.listen, |(host, _)| host);
-        let mut shown: Vec<_> = SETTINGS.iter().map(|s| (s.name, s.get(self).told())).collect();
+        let told = |setting: &Setting| match setting.name {
+            // Redis has a bound for each class of clients, and what reads its configuration expects classes.
+            "client-output-buffer-limit" => {
+                let len = self.limits.replies_len;
+                format!("normal {len} 0 0 slave {len} 0 0 pubsub {len} 0 0")
+            }
+            _ => setting.get(self).told(),
+        };
+        let mut shown: Vec<_> = SETTINGS.iter().map(|setting| (setting.name, told(setting))).collect();
         shown.extend([
             ("appendfsync", fsync.into()),
             ("appendonly", "yes".into()),
@@ -270,8 +357,8 @@ impl Config {
             ("maxmemory", "0".into()),
             ("maxmemory-policy", "noeviction".into()),
             ("port", self.port().to_string()),
+            ("protected-mode", Value::Flag(!self.unprotected).told()),
             ("save", String::new()),
-            ("timeout", "0".into()),
         ]);
         shown.sort();
         shown

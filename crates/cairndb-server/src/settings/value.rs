@@ -1,6 +1,7 @@
 //! Values: what words spell, and how values are spelled.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use cairndb::Durability;
 
@@ -88,6 +89,24 @@ fn integer(word: &str, least: i64, most: i64) -> Result<i64, String> {
         true => Ok(n),
         false => Err(format!("argument must be between {least} and {most} inclusive")),
     }
+}
+
+pub(super) fn flag(word: &str) -> Result<bool, String> {
+    match word {
+        "true" | "yes" => Ok(true),
+        "false" | "no" => Ok(false),
+        _ => Err("argument must be 'yes' or 'no'".into()),
+    }
+}
+
+/// Seconds; `None` for 0.
+pub(super) fn time(word: &str) -> Result<Option<Duration>, String> {
+    let seconds = integer(word, 0, i32::MAX.into())?;
+    Ok(u64::try_from(seconds).ok().filter(|&seconds| seconds > 0).map(Duration::from_secs))
+}
+
+pub(super) fn seconds(time: Option<Duration>) -> Value {
+    Value::Number(time.map_or(0, |time| time.as_secs()))
 }
 
 /// `None` for the empty word.

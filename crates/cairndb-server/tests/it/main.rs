@@ -7,6 +7,7 @@
 mod client;
 mod differential;
 mod info;
+mod limits;
 mod stream;
 mod users;
 mod wire;
