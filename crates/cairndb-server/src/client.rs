@@ -142,6 +142,11 @@ impl Mailbox {
         self.shown.wake.notify_one();
     }
 
+    /// Whether there is something to take.
+    pub(crate) fn has_mail(&self) -> bool {
+        self.len.load(Ordering::Acquire) > 0
+    }
+
     /// What was left since the last call.
     pub(crate) fn take(&self) -> Vec<u8> {
         if self.len.load(Ordering::Acquire) == 0 {

@@ -8,15 +8,20 @@
 //! - I2. A client that does not read is not read from: its replies stop at `OUTPUT_LEN_MAX`, and one reply more, which is no
 //!   longer than a setting allows.
 
+use std::cell::RefCell;
+use std::future::poll_fn;
 use std::io;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::task::{Poll, ready};
 use std::time::{Duration, Instant};
 
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
+use tokio::sync::futures::Notified;
 use tokio::sync::watch;
 
-use crate::client::{Client, Replies};
+use crate::client::{Client, Replies, Shown};
 use crate::commands::{self, Command, Context, Flags, engine_reply};
 use crate::log;
 use crate::metrics::ns;
@@ -26,8 +31,10 @@ use crate::server::Server;
 use crate::settings::Limits;
 use crate::store::Outcome;
 
-/// Room for what is read at once.
-const READ_LEN: usize = 16 * 1024;
+/// How much is read at once.
+const READ_LEN: usize = 64 * 1024;
+/// How much memory for requests a client keeps that has sent none.
+const IDLE_LEN: usize = 4 * 1024;
 /// How much may wait to be sent before the next command is run.
 const OUTPUT_LEN_MAX: usize = 256 * 1024;
 
@@ -42,22 +49,28 @@ pub(crate) struct Connection<S> {
     parser: RequestParser,
     input: Vec<u8>,
     out: Output,
-    unsettled: Vec<Unsettled>,
+    /// The turns that replies tell of and that may not have settled.
+    unsettled: Vec<Arc<Outcome>>,
+    /// Those replies.
+    waiting: Vec<Waiting>,
     /// What is told of its buffers to those who sum them up.
     held_len: usize,
 }
 
-/// Replies that depend on a turn.
-struct Unsettled {
-    outcome: Arc<Outcome>,
-    /// Where they begin and end in the output.
-    replies: Vec<(usize, usize)>,
+/// A reply that depends on a turn.
+struct Waiting {
+    /// Which of those that have not settled.
+    turn: usize,
+    /// Where it begins and ends in the output.
+    start: usize,
+    end: usize,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     pub(crate) fn new(server: Arc<Server>, stream: S, client: Client) -> Connection<S> {
         let (parser, input, out) = (RequestParser::default(), Vec::new(), Output::default());
-        Connection { server, stream, client, parser, input, out, unsettled: Vec::new(), held_len: 0 }
+        let (unsettled, waiting) = (Vec::new(), Vec::new());
+        Connection { server, stream, client, parser, input, out, unsettled, waiting, held_len: 0 }
     }
 
     /// Serves the client until it leaves, or the server does.
@@ -71,8 +84,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         served
     }
 
-    async fn turns(&mut self, mut stop: watch::Receiver<bool>) -> io::Result<()> {
+    async fn turns(&mut self, stop: watch::Receiver<bool>) -> io::Result<()> {
         let shown = self.client.shown.clone();
+        let mut woken = pin!(shown.wake.notified());
         loop {
             if !self.client.heed(&self.server.users) {
                 return Ok(());
@@ -97,8 +111,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 let bytes = self.out.take();
                 self.server.counters.bytes_out.fetch_add(bytes.len() as u64, Ordering::Relaxed);
                 tokio::select! {
+                    biased;
                     sent = self.stream.write_all(&bytes) => sent?,
-                    () = killed(&shown) => return Ok(()),
+                    () = killed(&shown, woken.as_mut()) => return Ok(()),
                     () = idle(limits.idle) => return Ok(()),
                 }
                 self.out.reuse(bytes);
@@ -109,29 +124,27 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             if shown.killed.load(Ordering::Relaxed) {
                 return Ok(());
             }
-            if more {
+            // While replies were sent, whoever left mail has woken nobody.
+            if more || self.client.mailbox.has_mail() {
                 continue;
             }
-            let stopping = *stop.borrow();
+            // The server's end is the only news there is, and wakes every client.
+            let stopping = stop.has_changed().unwrap_or(true);
             // Who listens may have nothing to say.
             let idle_max = if self.client.listens() { None } else { limits.idle };
-            let wanted = self.parser.wanted().saturating_sub(self.input.len());
-            // Room grows with what came, not with what was announced.
-            self.input.reserve(wanted.clamp(READ_LEN, self.input.len().max(READ_LEN)));
             tokio::select! {
                 // First what has come: it is answered even when the server is about to stop.
                 biased;
-                read = self.stream.read_buf(&mut self.input) => {
-                    let read = read?;
-                    if read == 0 {
+                read = read(&mut self.stream, &mut self.input) => {
+                    let len = read?;
+                    if len == 0 {
                         return Ok(());
                     }
-                    self.server.counters.bytes_in.fetch_add(read as u64, Ordering::Relaxed);
+                    self.server.counters.bytes_in.fetch_add(len as u64, Ordering::Relaxed);
                 }
-                () = shown.wake.notified() => {}
+                () = woken.as_mut() => woken.set(shown.wake.notified()),
                 () = idle(idle_max) => return Ok(()),
                 () = std::future::ready(()), if stopping => return self.stream.shutdown().await,
-                _ = stop.changed() => {}
             }
         }
     }
@@ -194,7 +207,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         (self.input, self.parser) = (input, parser);
         if at == self.input.len() {
             self.input.clear();
-            self.input.shrink_to(READ_LEN * 4);
+            self.input.shrink_to(IDLE_LEN);
         } else {
             self.input.drain(..at);
         }
@@ -312,11 +325,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let outcome = context.data.outcome();
         drop(context);
         let Some(outcome) = outcome else { return };
-        let reply = (start, self.out.len());
-        match self.unsettled.last_mut() {
-            Some(last) if Arc::ptr_eq(&last.outcome, &outcome) => last.replies.push(reply),
-            _ => self.unsettled.push(Unsettled { outcome, replies: vec![reply] }),
+        if self.unsettled.last().is_none_or(|last| !Arc::ptr_eq(last, &outcome)) {
+            self.unsettled.push(outcome);
         }
+        self.waiting.push(Waiting { turn: self.unsettled.len() - 1, start, end: self.out.len() });
     }
 
     /// Waits for the turns that replies tell of, if they tell of any. Where one failed, its error takes the replies' place.
@@ -324,22 +336,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if self.unsettled.is_empty() {
             return false;
         }
-        let mut failed: Vec<(usize, usize, Arc<cairndb::Error>)> = Vec::new();
-        for Unsettled { outcome, replies } in std::mem::take(&mut self.unsettled) {
-            let server = &self.server;
-            if let Err(error) = server.store.settle(&outcome, |events| server.publish_events(events)).await {
-                failed.extend(replies.into_iter().map(|(start, end)| (start, end, error.clone())));
+        let server = &self.server;
+        let mut errors: Vec<(usize, Arc<cairndb::Error>)> = Vec::new();
+        for (turn, outcome) in self.unsettled.iter().enumerate() {
+            if let Err(error) = server.store.settle(outcome, |events| server.publish_events(events)).await {
+                errors.push((turn, error));
             }
         }
-        if failed.is_empty() {
+        self.unsettled.clear();
+        if errors.is_empty() {
+            self.waiting.clear();
             return true;
         }
         let told = self.out.take();
         let mut at = 0;
-        for (start, end, error) in failed {
+        for Waiting { turn, start, end } in self.waiting.drain(..) {
+            let Some((_, error)) = errors.iter().find(|(failed, _)| *failed == turn) else { continue };
             self.out.raw(&told[at..start]);
             if start < end {
-                let told = engine_reply(&error);
+                let told = engine_reply(error);
                 self.server.counters.error(&told);
                 self.out.error(&told);
             }
@@ -358,9 +373,29 @@ async fn idle(max: Option<Duration>) {
     }
 }
 
-async fn killed(shown: &crate::client::Shown) {
+thread_local! {
+    /// What has been read and belongs to nobody yet: so who is silent needs no memory to be listened to.
+    static READ: RefCell<Box<[u8]>> = RefCell::new(vec![0; READ_LEN].into());
+}
+
+/// Reads what there is, once there is something, behind what `input` holds; returns how much, 0 at the end. Memory grows
+/// with what came, not with what was announced.
+async fn read<S: AsyncRead + Unpin>(stream: &mut S, input: &mut Vec<u8>) -> io::Result<usize> {
+    poll_fn(|context| {
+        READ.with_borrow_mut(|room| {
+            let mut room = ReadBuf::new(room);
+            ready!(Pin::new(&mut *stream).poll_read(context, &mut room))?;
+            input.extend_from_slice(room.filled());
+            Poll::Ready(Ok(room.filled().len()))
+        })
+    })
+    .await
+}
+
+async fn killed<'a>(shown: &'a Shown, mut woken: Pin<&mut Notified<'a>>) {
     while !shown.killed.load(Ordering::Relaxed) {
-        shown.wake.notified().await;
+        woken.as_mut().await;
+        woken.set(shown.wake.notified());
     }
 }
 

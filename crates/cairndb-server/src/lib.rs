@@ -26,6 +26,7 @@ mod settings;
 mod socket;
 mod store;
 mod sweep;
+mod threads;
 
 pub use cairndb::Durability;
 pub use listen::{Error, Running, start};

@@ -9,7 +9,7 @@ use cairndb::Db;
 use cairndb::storage::Native;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::runtime::Runtime;
+use tokio::runtime::{Handle, Runtime};
 use tokio::sync::watch;
 
 use crate::connection::Connection;
@@ -18,6 +18,7 @@ use crate::metrics::{self, StorageMeter, Timed};
 use crate::server::Server;
 use crate::settings::Config;
 use crate::socket;
+use crate::threads::Threads;
 
 /// How long clients have to take their last replies.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -45,6 +46,7 @@ pub struct Running {
     address: SocketAddr,
     stop: watch::Sender<bool>,
     runtime: Runtime,
+    clients: Threads,
     server: Arc<Server>,
     db: Db,
 }
@@ -94,6 +96,8 @@ pub(crate) fn start_on(runtime: Runtime, mut config: Config) -> Result<Running, 
         .map_err(|source| Error::io(&format!("cannot open {}", config.directory.display()), source))?;
     let db = options.open_storage(Arc::new(Timed::new(storage, meter.clone()))).map_err(Error::Engine)?;
     log::opened(db.recovery());
+    let threads = Threads::start(crate::threads::count(config.durability));
+    let clients = threads.map_err(|source| Error::io("cannot start threads", source))?;
     config.listen = address.to_string();
     let server = Arc::new(Server::new(db.clone(), meter, config).map_err(Error::Engine)?);
     log::serving(&server.settings(), address);
@@ -101,8 +105,8 @@ pub(crate) fn start_on(runtime: Runtime, mut config: Config) -> Result<Running, 
     runtime.spawn(watch_engine(db.clone(), stopped.clone()));
     runtime.spawn(crate::sweep::sweep(server.clone(), stopped.clone()));
     runtime.spawn(metrics::watch_rates(server.clone(), stopped.clone()));
-    runtime.spawn(accept(server.clone(), listener, stopped));
-    Ok(Running { address, stop, runtime, server, db })
+    runtime.spawn(accept(server.clone(), clients.handles(), listener, stopped));
+    Ok(Running { address, stop, runtime, clients, server, db })
 }
 
 impl Running {
@@ -122,6 +126,7 @@ impl Running {
     pub fn stop(self) -> Result<(), Error> {
         log::closing(self.server.clients().len());
         _ = self.stop.send(true);
+        self.server.clients().iter().for_each(|client| client.wake.notify_one());
         let drained = async {
             while !self.server.clients().is_empty() {
                 tokio::time::sleep(Duration::from_millis(10)).await;
@@ -129,6 +134,7 @@ impl Running {
         };
         _ = self.runtime.block_on(async { tokio::time::timeout(DRAIN, drained).await });
         log::drained(self.server.clients().len());
+        self.clients.end();
         self.runtime.shutdown_timeout(DRAIN);
         let closed = self.db.close();
         log::closed(&closed);
@@ -174,14 +180,20 @@ async fn watch_engine(db: Db, mut stopped: watch::Receiver<bool>) {
     }
 }
 
-async fn accept(server: Arc<Server>, listener: TcpListener, mut stopped: watch::Receiver<bool>) {
-    loop {
+async fn accept(
+    server: Arc<Server>,
+    threads: Vec<Handle>,
+    listener: TcpListener,
+    mut stopped: watch::Receiver<bool>,
+) {
+    // They take turns.
+    for thread in threads.iter().cycle() {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             _ = stopped.changed() => return,
         };
         match accepted {
-            Ok((stream, peer)) => welcome(&server, stream, peer, &stopped),
+            Ok((stream, peer)) => _ = welcome(&server, thread, stream, peer, &stopped),
             // Most often there are no file descriptors left: clients that go give some back.
             Err(error) => {
                 log::not_accepted(&error, &server.trouble.accept);
@@ -191,18 +203,28 @@ async fn accept(server: Arc<Server>, listener: TcpListener, mut stopped: watch::
     }
 }
 
-fn welcome(server: &Arc<Server>, mut stream: TcpStream, peer: SocketAddr, stopped: &watch::Receiver<bool>) {
+/// Gives a client to a thread. One that has gone again, so that its socket tells nothing, is let go.
+fn welcome(
+    server: &Arc<Server>,
+    thread: &Handle,
+    stream: TcpStream,
+    peer: SocketAddr,
+    stopped: &watch::Receiver<bool>,
+) -> io::Result<()> {
     socket::prepare(&stream, server.limits());
-    let local = stream.local_addr().map_or_else(|_| String::new(), |address| address.to_string());
-    let (server, stopped) = (server.clone(), stopped.clone());
-    tokio::spawn(async move {
+    let local = stream.local_addr()?.to_string();
+    let (server, stopped, stream) = (server.clone(), stopped.clone(), stream.into_std()?);
+    thread.spawn(async move {
+        // The thread's own scheduler is to look after it.
+        let mut stream = TcpStream::from_std(stream)?;
         match server.enter(peer.to_string(), local) {
             // A client that breaks off is no concern of anybody else's.
-            Some(client) => _ = Connection::new(server.clone(), stream, client).serve(stopped).await,
+            Some(client) => Connection::new(server.clone(), stream, client).serve(stopped).await,
             None => {
                 log::refused(peer, "there are as many as there may be", &server.trouble.refused);
-                _ = stream.write_all(b"-ERR max number of clients reached\r\n").await;
+                stream.write_all(b"-ERR max number of clients reached\r\n").await
             }
         }
     });
+    Ok(())
 }

@@ -1,6 +1,5 @@
 //! The table's terms: what a row says of a command, and how commands are found by name.
 
-use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use super::rows::{OVERWRITES, TABLE};
@@ -165,14 +164,23 @@ impl Command {
 
 /// The row of a command, in whatever case its name is written.
 pub(crate) fn find(name: &[u8]) -> Option<&'static Command> {
-    static BY_NAME: LazyLock<HashMap<&[u8], &'static Command>> =
-        LazyLock::new(|| TABLE.iter().map(|command| (command.name.as_bytes(), command)).collect());
-    const NAME_LEN_MAX: usize = 16;
-    let mut lower = [0; NAME_LEN_MAX];
-    let lower = lower.get_mut(..name.len())?;
-    lower.copy_from_slice(name);
-    lower.make_ascii_lowercase();
-    BY_NAME.get(&*lower).copied()
+    static BY_NAME: LazyLock<Vec<(u128, &'static Command)>> = LazyLock::new(|| {
+        let row = |row: &'static Command| Some((packed(row.name.as_bytes())?, row));
+        let mut rows: Vec<_> = TABLE.iter().filter_map(row).collect();
+        rows.sort_by_key(|(name, _)| *name);
+        rows
+    });
+    let wanted = packed(name)?;
+    let index = BY_NAME.binary_search_by_key(&wanted, |(name, _)| *name).ok()?;
+    Some(BY_NAME[index].1).filter(|command| command.name.len() == name.len())
+}
+
+/// A name in small letters, as a number; `None` if it is longer than any command's.
+fn packed(name: &[u8]) -> Option<u128> {
+    let mut bytes = [0; size_of::<u128>()];
+    bytes.get_mut(..name.len())?.copy_from_slice(name);
+    bytes.make_ascii_lowercase();
+    Some(u128::from_le_bytes(bytes))
 }
 
 /// The row of a command, or of a subcommand by both names: `config|get`.

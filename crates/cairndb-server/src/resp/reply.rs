@@ -5,6 +5,9 @@
 //!
 //! Source: the Redis serialization protocol, <https://redis.io/docs/latest/develop/reference/protocol-spec/>.
 
+/// How much memory for replies a client keeps that waits for none.
+const IDLE_LEN: usize = 16 * 1024;
+
 /// A version of the protocol.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Protocol {
@@ -52,7 +55,7 @@ impl Output {
         self.bytes.truncate(len);
     }
 
-    /// Takes everything, and leaves room for as much again if that is little.
+    /// Takes everything.
     pub(crate) fn take(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.bytes)
     }
@@ -60,7 +63,7 @@ impl Output {
     /// Gives back the memory of what was taken, and shrinks what a large reply had needed.
     pub(crate) fn reuse(&mut self, mut bytes: Vec<u8>) {
         bytes.clear();
-        bytes.shrink_to(64 * 1024);
+        bytes.shrink_to(IDLE_LEN);
         if self.bytes.is_empty() && bytes.capacity() > self.bytes.capacity() {
             self.bytes = bytes;
         }

@@ -15,6 +15,8 @@
 
 use std::ops::Range;
 
+use smallvec::SmallVec;
+
 /// The longest line: a count, or an inline request.
 const LINE_LEN_MAX: usize = 64 * 1024;
 /// What a client that has not shown a password may send.
@@ -49,11 +51,14 @@ pub(crate) struct RequestLimits {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct ProtocolError(pub(crate) String);
 
+/// A request's words; few take no memory of their own.
+pub(crate) type Words<'a> = SmallVec<[&'a [u8]; 4]>;
+
 /// A request that is whole.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Request<'a> {
     /// The command's name and its arguments; none for an empty line.
-    pub(crate) words: Vec<&'a [u8]>,
+    pub(crate) words: Words<'a>,
     /// How many bytes of the buffer it was.
     pub(crate) len: usize,
 }
@@ -87,11 +92,6 @@ impl RequestParser {
         }
         let len = std::mem::take(&mut self.position);
         Ok(Some(Request { words: self.words.iter().map(|range| &buffer[range.clone()]).collect(), len }))
-    }
-
-    /// How many bytes the buffer needs before looking again is of use.
-    pub(crate) fn wanted(&self) -> usize {
-        self.position + self.word_len.map_or(0, |len| len + 2)
     }
 
     /// Takes the next word of the array; `false` if it is not all there.
@@ -161,16 +161,24 @@ fn protocol_error(what: &str) -> ProtocolError {
 
 /// A decimal integer as Redis accepts it: no plus, no leading zero, no blank.
 pub(crate) fn integer(text: &[u8]) -> Option<i64> {
-    let digits = text.strip_prefix(b"-").unwrap_or(text);
+    let (negative, digits) = match text {
+        [b'-', digits @ ..] => (true, digits),
+        digits => (false, digits),
+    };
     let canonical = match digits {
-        [b'0'] => digits.len() == text.len(),
-        [b'1'..=b'9', rest @ ..] => rest.iter().all(u8::is_ascii_digit),
+        [b'0'] => !negative,
+        [b'1'..=b'9', ..] => true,
         _ => false,
     };
     if !canonical {
         return None;
     }
-    std::str::from_utf8(text).ok()?.parse().ok()
+    digits.iter().try_fold(0_i64, |n, &byte| {
+        let digit = i64::from(byte.is_ascii_digit().then(|| byte - b'0')?);
+        let tens = n.checked_mul(10)?;
+        // Downward for a negative one: the smallest has no counterpart.
+        if negative { tens.checked_sub(digit) } else { tens.checked_add(digit) }
+    })
 }
 
 /// The words of a line: blanks part them, quotes hold them together. Within double quotes a backslash may stand before
