@@ -35,6 +35,8 @@ cargo xtask <command>
              power      tests/rigs/power.sh: 5 power cuts on ext4, 5 on xfs (needs root)
              full disk  tests/rigs/full_disk.sh: a full ext4 of 32 MiB, emptied by deletes (needs root)
              strace     tests/rigs/strace.sh: the kernel refuses calls, a sample of 400 (needs strace)
+             clients    tests/rigs/clients.sh: redis-cli, redis-py, ioredis, node-redis and redis-rs against the
+                        server (needs redis-cli, python3 with venv, node and npm)
              docs       cargo doc, warnings are errors
              tidy       see below
              schedules  20,000 schedules of the engine's threads, drawn and judged (see below)
@@ -44,7 +46,7 @@ cargo xtask <command>
              wasm       cairndb and cairndb-storage, checked for wasm32-unknown-unknown
              deny       licences and sources of dependencies (needs cargo-deny)
              other locks
-                        those of fuzz/ and bench/ fit
+                        those of fuzz/, bench/ and redis-rs fit
              unchanged  git status says the same as before
            A missing tool is named and its check skipped. Exit code 1 if a check failed; with CI=true in the
            environment also if one was skipped.

@@ -72,6 +72,7 @@ pub(crate) fn verify(root: &Path) -> bool {
     report.build_step("power xfs", || rig(root, "power.sh", "xfs --count 5"));
     report.build_step("full disk", || rig(root, "full_disk.sh", "--count 1"));
     report.build_step("strace", || rig(root, "strace.sh", "--sample 400"));
+    report.build_step("clients", || rig(root, "clients.sh", ""));
     report.build_step("docs", || {
         let mut docs = cargo("doc --no-deps --workspace --locked");
         docs.env("RUSTDOCFLAGS", "-D warnings");
@@ -96,7 +97,8 @@ pub(crate) fn verify(root: &Path) -> bool {
     report.step("other locks", || {
         let fits =
             |manifest| run(cargo(&format!("fetch --locked --manifest-path {manifest}"))) == Outcome::Passed;
-        Outcome::of(fits("fuzz/Cargo.toml") & fits("bench/Cargo.toml"))
+        let client = "crates/cairndb-server/tests/clients/redis-rs/Cargo.toml";
+        Outcome::of(fits("fuzz/Cargo.toml") & fits("bench/Cargo.toml") & fits(client))
     });
     report.step("unchanged", || compare_status(status_before.as_deref(), git_status(root).as_deref()));
 

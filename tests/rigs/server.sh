@@ -1,0 +1,38 @@
+# What the rigs of the server share besides: the build, and a server that runs. Sourced, not run.
+. "$(dirname "${BASH_SOURCE[0]}")/common.sh"
+
+# Builds what is shipped, optimised; leaves its path in `cairn` and the directory of what is built in `target`.
+build_server() {
+  (cd "$root" && cargo build --release --quiet --locked -p cairndb-cli)
+  target=${CARGO_TARGET_DIR:-$root/target}
+  cairn=$target/release/cairn
+}
+
+# Starts a server on free ports; leaves its process in `server` and the ports in `port` and `http_port`.
+start_server() { # directory, further arguments of the command
+  local db=$1
+  shift
+  "$cairn" --db "$db" "$@" serve --listen 127.0.0.1:0 2>"$place/server.err" &
+  server=$!
+  local tries
+  for ((tries = 0; tries < 200; tries++)); do
+    port=$(sed -n 's/.*redis=127\.0\.0\.1:\([0-9]*\).*/\1/p' "$place/server.err" | head -1)
+    [ -z "$port" ] || return 0
+    kill -0 "$server" 2>/dev/null || break
+    sleep 0.05
+  done
+  broken "the server does not start: $(<"$place/server.err")"
+}
+
+# Asks the server to end, and waits; its exit status is left in `ended`.
+end_server() {
+  kill -TERM "$server" 2>/dev/null || true
+  ended=0
+  wait "$server" || ended=$?
+  server=
+  [ "$ended" = 0 ]
+}
+
+on_exit() {
+  [ -z "${server:-}" ] || kill -9 "$server" 2>/dev/null
+}
