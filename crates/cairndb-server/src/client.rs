@@ -8,7 +8,7 @@ use std::time::Instant;
 use tokio::sync::Notify;
 
 use crate::acl::{Denied, Object, User, Users};
-use crate::commands::Command;
+use crate::commands::{Command, Later};
 use crate::memory::Share;
 use crate::pubsub::Kind;
 use crate::resp::reply::{Output, Protocol};
@@ -32,6 +32,11 @@ pub(crate) struct Client {
     /// What its buffers take.
     pub(crate) share: Arc<Share>,
     pub(crate) replies: Replies,
+    /// What the last command's reply waits for, and whether that reply is wanted.
+    pub(crate) later: Option<Later>,
+    pub(crate) wants_later: bool,
+    /// Whether its transaction is being done.
+    pub(crate) in_transaction: bool,
     /// Whether the connection ends when the replies have gone.
     pub(crate) leaving: bool,
     pub(crate) shown: Arc<Shown>,
@@ -179,6 +184,9 @@ impl Client {
             mailbox: Arc::new(Mailbox::new(shown.clone(), share.clone())),
             share,
             replies: Replies::On,
+            later: None,
+            wants_later: true,
+            in_transaction: false,
             leaving: false,
             shown,
             clock: Instant::now(),
@@ -214,7 +222,8 @@ impl Client {
     /// Keeps that it was refused something.
     pub(crate) fn deny(&self, users: &Users, denied: &Denied) {
         if let Some(user) = &self.user {
-            users.denials.add(Object::of(denied), &user.name, self.transaction.is_some(), self.shown.line());
+            let in_transaction = self.in_transaction || self.transaction.is_some();
+            users.denials.add(Object::of(denied), &user.name, in_transaction, self.shown.line());
         }
     }
 

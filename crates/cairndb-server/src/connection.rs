@@ -25,6 +25,7 @@ use crate::client::{Client, Replies, Shown};
 use crate::commands::{self, Command, Context, Flags, engine_reply};
 use crate::log;
 use crate::metrics::ns;
+use crate::pause::Held;
 use crate::resp::reply::{Output, Protocol};
 use crate::resp::request::{ProtocolError, RequestLimits, RequestParser};
 use crate::server::Server;
@@ -55,6 +56,16 @@ pub(crate) struct Connection<S> {
     waiting: Vec<Waiting>,
     /// What is told of its buffers to those who sum them up.
     held_len: usize,
+}
+
+/// Where the running of requests stopped.
+enum Stopped {
+    /// Nothing is left that is whole.
+    AtEnd,
+    /// More is there, and can be run when what came before it is settled and sent.
+    Before,
+    /// More is there, and a pause holds it.
+    Held,
 }
 
 /// A reply that depends on a turn.
@@ -94,7 +105,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             let began = Instant::now();
             self.client.clock = began;
             let limits = self.server.limits();
-            let more = self.run(limits);
+            let stopped = self.run(limits);
             let replies = !self.out.is_empty();
             if self.settle().await {
                 self.client.clock = Instant::now();
@@ -124,12 +135,41 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             if shown.killed.load(Ordering::Relaxed) {
                 return Ok(());
             }
-            // While replies were sent, whoever left mail has woken nobody.
-            if more || self.client.mailbox.has_mail() {
-                continue;
-            }
             // The server's end is the only news there is, and wakes every client.
             let stopping = stop.has_changed().unwrap_or(true);
+            if let Some(mut later) = self.client.later.take() {
+                let reply = loop {
+                    if stop.has_changed().unwrap_or(true) {
+                        return self.stream.shutdown().await;
+                    }
+                    tokio::select! {
+                        reply = &mut later => break reply,
+                        () = woken.as_mut() => woken.set(shown.wake.notified()),
+                    }
+                    if shown.killed.load(Ordering::Relaxed) {
+                        return Ok(());
+                    }
+                };
+                match reply {
+                    _ if !self.client.wants_later => {}
+                    Ok(reply) => self.out.raw(reply),
+                    Err(refusal) => self.out.error(&refusal.reply()),
+                }
+                continue;
+            }
+            match stopped {
+                // While replies were sent, whoever left mail has woken nobody.
+                Stopped::AtEnd if !self.client.mailbox.has_mail() => {}
+                Stopped::AtEnd | Stopped::Before => continue,
+                Stopped::Held if stopping => return self.stream.shutdown().await,
+                Stopped::Held => {
+                    tokio::select! {
+                        () = self.server.pause.over() => {}
+                        () = woken.as_mut() => woken.set(shown.wake.notified()),
+                    }
+                    continue;
+                }
+            }
             // Who listens may have nothing to say.
             let idle_max = if self.client.listens() { None } else { limits.idle };
             tokio::select! {
@@ -174,11 +214,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
-    /// Runs the requests that are all there; `true` if it stopped before the last of them.
-    fn run(&mut self, limits: Limits) -> bool {
+    /// Runs the requests that are all there, as far as it can.
+    fn run(&mut self, limits: Limits) -> Stopped {
         let mut at = 0;
         let mut last: Option<&'static Command> = None;
-        let mut more = false;
+        let (mut stopped, mut put_back) = (Stopped::AtEnd, false);
         // The parser's words borrow the input, and running needs the rest.
         let input = std::mem::take(&mut self.input);
         let mut parser = std::mem::take(&mut self.parser);
@@ -189,6 +229,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             match parser.next(&input[at..], limits) {
                 Ok(None) => break,
                 Ok(Some(request)) => {
+                    if let Some(why) = self.stop_before(&request.words) {
+                        (stopped, put_back) = (why, true);
+                        break;
+                    }
                     at += request.len;
                     if !request.words.is_empty() {
                         last = self.execute(&request.words).or(last);
@@ -199,10 +243,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     self.client.leaving = true;
                 }
             }
-            if self.out.len() > OUTPUT_LEN_MAX {
-                more = true;
+            if self.out.len() > OUTPUT_LEN_MAX || self.client.later.is_some() {
+                stopped = Stopped::Before;
                 break;
             }
+        }
+        if put_back {
+            // The request will be cut out of the input anew.
+            parser = RequestParser::default();
         }
         (self.input, self.parser) = (input, parser);
         if at == self.input.len() {
@@ -214,7 +262,39 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if let Some(command) = last {
             self.show(command);
         }
-        more
+        stopped
+    }
+
+    /// Whether a request has to wait: for the end of a pause, or for a turn that has no room for it.
+    fn stop_before(&mut self, words: &[&[u8]]) -> Option<Stopped> {
+        if let Some(held) = self.server.pause.held()
+            && self.is_held(held, words)
+        {
+            return Some(Stopped::Held);
+        }
+        let mut len: usize = words.iter().map(|word| word.len()).sum();
+        if let Some(transaction) = &self.client.transaction
+            && words.first().is_some_and(|word| word.eq_ignore_ascii_case(b"exec"))
+        {
+            len += transaction.len;
+        }
+        let outcome = self.server.store.too_full_for(len)?;
+        self.unsettled.push(outcome);
+        Some(Stopped::Before)
+    }
+
+    /// Whether a pause holds this back: not what is refused anyway, nor what ends the pause.
+    fn is_held(&self, held: Held, words: &[&[u8]]) -> bool {
+        let Some(user) = self.client.user.as_ref().filter(|_| !words.is_empty()) else { return false };
+        let Ok(command) = commands::resolve(words) else { return false };
+        if user.may(command, words).is_err() || command.name == "client|unpause" {
+            return false;
+        }
+        let writes = |command: &Command| command.flags.has(Flags::WRITE) || command.name == "publish";
+        let queued = self.client.transaction.as_ref().filter(|_| command.name == "exec");
+        held == Held::All
+            || writes(command)
+            || queued.is_some_and(|queued| queued.commands.iter().any(|(command, _)| writes(command)))
     }
 
     /// Has `CLIENT LIST` know of it.
@@ -265,6 +345,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 }
             }
         }
+        self.client.wants_later = matches!(self.client.replies, Replies::On | Replies::SkipNext);
         match self.client.replies {
             Replies::On => {}
             Replies::SkipNext => self.client.replies = Replies::Skip,

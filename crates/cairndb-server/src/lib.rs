@@ -6,6 +6,7 @@
 //! `settings`, `log`, `socket`, `listen`, `process`.
 
 mod acl;
+mod backups;
 mod client;
 mod commands;
 mod connection;
@@ -16,6 +17,7 @@ mod listen;
 mod log;
 mod memory;
 mod metrics;
+mod pause;
 mod process;
 mod pubsub;
 mod random;

@@ -115,6 +115,15 @@ impl Running {
         self.address
     }
 
+    /// Returns when a client has asked for the end, by `SHUTDOWN`. It is up to the caller to bring it about.
+    pub fn until_asked_to_end(&self) {
+        self.block_on(self.until_client_asks());
+    }
+
+    pub(crate) async fn until_client_asks(&self) {
+        self.server.until_asked_to_end().await;
+    }
+
     /// Waits for something, in this thread, on the server's runtime.
     pub(crate) fn block_on<F: Future>(&self, future: F) -> F::Output {
         self.runtime.block_on(future)

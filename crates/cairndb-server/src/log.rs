@@ -71,6 +71,11 @@ pub(crate) fn fewer_clients(wanted: usize, allowed: usize) {
     warn!(maxclients = wanted, allowed, "the limit of open files (ulimit -n) leaves room for fewer clients");
 }
 
+/// A backup that nobody waits for was not written.
+pub(crate) fn not_backed_up(why: &str) {
+    error!("no backup: {why}");
+}
+
 /// A client could not be let in.
 pub(crate) fn refused(address: SocketAddr, why: &str, often: &Often) {
     if let Some(times) = often.now() {

@@ -1,6 +1,6 @@
 //! Process: a server that is all that its process does, from the first signal that it heeds to the last.
 //!
-//! The first `SIGTERM` or `SIGINT` asks it to end in good order, the second ends it at once: nothing that was answered is
+//! The first `SIGTERM` or `SIGINT` asks it to end in good order, as a client's `SHUTDOWN` does; the second ends it at once: nothing that was answered is
 //! lost by that, but the next start has a log to replay. Signals are heeded before the database is opened, for that may
 //! take a while, and nobody is to be killed between "serving" and the first look at a signal.
 //!
@@ -37,8 +37,13 @@ pub fn run(mut config: Config) -> Result<(), Error> {
     }
     let running = listen::start_on(runtime, config)?;
     tell(NotifyState::Ready);
-    // Nobody asks any more only if the runtime is gone.
-    _ = running.block_on(asked);
+    running.block_on(async {
+        tokio::select! {
+            // Nobody asks any more only if the runtime is gone.
+            _ = asked => {}
+            () = running.until_client_asks() => {}
+        }
+    });
     tell(NotifyState::Stopping);
     running.stop()
 }

@@ -6,13 +6,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Instant;
 
 use cairndb::Db;
+use tokio::sync::watch;
 
 use crate::acl::Users;
+use crate::backups::Backups;
 use crate::client::{Client, Shown};
 use crate::events::{Event, Wanted};
 use crate::log::Often;
 use crate::memory::Buffers;
 use crate::metrics::{Counters, StorageMeter};
+use crate::pause::Pause;
 use crate::pubsub::{Channels, Kind};
 use crate::scans::Scans;
 use crate::settings::{Config, Limits};
@@ -28,6 +31,8 @@ pub(crate) struct Server {
     /// As the file and the flags have them: what differs is what `CONFIG REWRITE` writes.
     pub(crate) settings_kept: Mutex<Config>,
     pub(crate) users: Users,
+    pub(crate) pause: Pause,
+    pub(crate) backups: Backups,
     pub(crate) events: Wanted,
     pub(crate) channels: Channels,
     pub(crate) scans: Scans,
@@ -37,6 +42,7 @@ pub(crate) struct Server {
     pub(crate) began: Instant,
     /// Names this run of the server, in 40 digits.
     pub(crate) run_id: String,
+    asked_to_end: watch::Sender<bool>,
     clients: Mutex<HashMap<u64, Arc<Shown>>>,
     next_client: AtomicU64,
 }
@@ -51,12 +57,17 @@ pub(crate) struct Trouble {
 
 impl Server {
     pub(crate) fn new(db: Db, storage: Arc<StorageMeter>, settings: Config) -> cairndb::Result<Server> {
+        // Half of what a batch may hold, and not so much that readers behind it wait for seconds.
+        const TURN_LEN_MAX: u64 = 256 << 20;
+        let turn_len_max = (settings.memory_budget_bytes / 8).min(TURN_LEN_MAX) as usize;
         let users = Users::load(&db, settings.password.as_deref())?;
         let buffers = Arc::new(Buffers::default());
         buffers.bound(settings.limits);
         Ok(Server {
             users,
-            store: Store::new(db, now_ms)?,
+            pause: Pause::default(),
+            backups: Backups::new(settings.backup_directory.clone()),
+            store: Store::new(db, turn_len_max, now_ms)?,
             events: settings.events(),
             settings_kept: Mutex::new(settings.clone()),
             settings: RwLock::new(settings),
@@ -68,6 +79,7 @@ impl Server {
             began: Instant::now(),
             run_id: (0..3).map(|_| format!("{:016x}", crate::random::number())).collect::<String>()[..40]
                 .into(),
+            asked_to_end: watch::Sender::new(false),
             clients: Mutex::default(),
             next_client: AtomicU64::new(1),
         })
@@ -120,6 +132,17 @@ impl Server {
         let mut clients: Vec<_> = self.lock_clients().values().cloned().collect();
         clients.sort_by_key(|shown| shown.id);
         clients
+    }
+
+    /// Has the server end as soon as its owner sees it.
+    pub(crate) fn ask_to_end(&self) {
+        self.asked_to_end.send_replace(true);
+    }
+
+    /// Returns when a client has asked for the end.
+    pub(crate) async fn until_asked_to_end(&self) {
+        // The sender is here: it cannot be gone.
+        _ = self.asked_to_end.subscribe().wait_for(|asked| *asked).await;
     }
 
     /// Has every connection see that users were changed.

@@ -15,7 +15,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::ops::{Bound, ControlFlow, Deref};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Instant;
 
@@ -47,6 +47,9 @@ pub(crate) struct Store {
     databases: Vec<Keyspace>,
     own: Keyspace,
     turn: Mutex<Turn>,
+    /// How long the batch is that gathers: what each command looks at first.
+    gathered_len: AtomicUsize,
+    turn_len_max: usize,
     log: log::Turns,
     pub(crate) turns: TurnMeter,
     counted: Mutex<Option<Counted>>,
@@ -127,6 +130,9 @@ pub(crate) struct Held {
     pub(crate) expires_at_ms: Option<u64>,
 }
 
+/// Keys, and what each holds.
+type Entries = Vec<(Vec<u8>, Held)>;
+
 /// A value, out of the engine's memory or a turn's.
 #[derive(Clone)]
 pub(crate) enum Bytes {
@@ -153,7 +159,8 @@ pub(crate) struct Data<'a> {
 }
 
 impl Store {
-    pub(crate) fn new(db: Db, now_ms: fn() -> u64) -> cairndb::Result<Store> {
+    /// A turn takes no more commands than fit into `turn_len_max` bytes, and one more.
+    pub(crate) fn new(db: Db, turn_len_max: usize, now_ms: fn() -> u64) -> cairndb::Result<Store> {
         let databases = (0..DATABASES).map(|n| db.keyspace(n as u8)).collect::<cairndb::Result<_>>()?;
         let own = db.keyspace(KEYSPACE_SERVER)?;
         let turn = Turn { gathering: Staged::default(), committing: None, watches: HashMap::new() };
@@ -162,6 +169,8 @@ impl Store {
             databases,
             own,
             turn: Mutex::new(turn),
+            gathered_len: AtomicUsize::new(0),
+            turn_len_max,
             log: log::Turns::default(),
             turns: TurnMeter::default(),
             counted: Mutex::default(),
@@ -171,6 +180,17 @@ impl Store {
 
     pub(crate) fn db(&self) -> &Db {
         &self.db
+    }
+
+    /// The turn to settle before a command of so many bytes is run, if they may be too many for it: a batch has a limit, and
+    /// what runs over it fails for everybody in the turn.
+    pub(crate) fn too_full_for(&self, len: usize) -> Option<Arc<Outcome>> {
+        let gathered = self.gathered_len.load(Ordering::Relaxed);
+        if gathered == 0 || gathered + len <= self.turn_len_max {
+            return None;
+        }
+        let turn = self.lock();
+        (!turn.gathering.batch.is_empty()).then(|| turn.gathering.outcome.clone())
     }
 
     /// Whether there is something to sweep.
@@ -244,6 +264,7 @@ impl Store {
             return None;
         }
         let mut staged = std::mem::take(&mut turn.gathering);
+        self.gathered_len.store(0, Ordering::Relaxed);
         turn.committing = Some((std::mem::take(&mut staged.overlay), staged.outcome.clone()));
         let Staged { batch, events, outcome, commands, .. } = staged;
         Some(Led { batch, events, outcome, commands })
@@ -377,6 +398,44 @@ impl<'a> Data<'a> {
         turn.gathering.overlay.databases[database] = Changes { cleared: true, entries: BTreeMap::new() };
     }
 
+    /// Exchanges what two databases hold, unless it is more than half of what a batch may hold: then `false`, and nothing is
+    /// changed.
+    pub(crate) fn swap(&mut self, one: usize, other: usize) -> cairndb::Result<bool> {
+        let mut len_max = self.store.turn_len_max;
+        let (Some(ones), Some(others)) =
+            (self.collect(one, &mut len_max)?, self.collect(other, &mut len_max)?)
+        else {
+            return Ok(false);
+        };
+        for (database, entries) in [(one, others), (other, ones)] {
+            self.clear(database);
+            for (key, held) in entries {
+                self.put(database, &key, &held.value, held.expires_at_ms);
+            }
+        }
+        Ok(true)
+    }
+
+    /// All that a database holds, if it takes no more than what is left of `len_max`.
+    fn collect(&self, database: usize, len_max: &mut usize) -> cairndb::Result<Option<Entries>> {
+        // In a batch, for an entry and for the sweep's.
+        const OVERHEAD: usize = 64;
+        let mut entries = Vec::new();
+        let mut fits = true;
+        self.visit_keys(database, Bound::Unbounded, b"", |key| {
+            let Some(held) = self.get(database, key)? else { return Ok(ControlFlow::Continue(())) };
+            let len = 2 * key.len() + held.value.len() + OVERHEAD;
+            fits = len <= *len_max;
+            if !fits {
+                return Ok(ControlFlow::Break(()));
+            }
+            *len_max -= len;
+            entries.push((key.to_vec(), held));
+            Ok(ControlFlow::Continue(()))
+        })?;
+        Ok(fits.then_some(entries))
+    }
+
     /// Counts what has expired since the last time, tells of it, and forgets that it would. At most `max` keys; returns how
     /// many were looked at, and how many of those had expired and not been changed.
     pub(crate) fn sweep(&mut self, max: usize, tell: bool) -> cairndb::Result<(usize, usize)> {
@@ -487,6 +546,14 @@ impl<'a> Data<'a> {
 
     fn turn(&mut self) -> &mut Turn {
         self.turn.as_mut().expect("a command that writes is marked as one, and runs in the turn")
+    }
+}
+
+impl Drop for Data<'_> {
+    fn drop(&mut self) {
+        if let Some(turn) = &self.turn {
+            self.store.gathered_len.store(turn.gathering.batch.encoded_len(), Ordering::Relaxed);
+        }
     }
 }
 

@@ -54,11 +54,12 @@ fn belongs(command: &Command, category: &str) -> bool {
         "write" => flags.has(Flags::WRITE),
         "string" | "bitmap" => *group == category,
         "pubsub" => flags.has(Flags::PUBSUB),
-        "admin" => flags.has(Flags::ADMIN),
+        "admin" => flags.has(Flags::ADMIN) || *name == "lastsave",
         "fast" => flags.has(Flags::FAST),
         "slow" => !flags.has(Flags::FAST),
         "dangerous" => {
-            flags.has(Flags::ADMIN) || matches!(*name, "keys" | "flushall" | "flushdb" | "info" | "swapdb")
+            flags.has(Flags::ADMIN)
+                || matches!(*name, "lastsave" | "keys" | "flushall" | "flushdb" | "info" | "swapdb")
         }
         "connection" => {
             *group == "connection"

@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
-use super::{Answer, Context, Refusal, SYNTAX};
+use super::later::timeout;
+use super::{Answer, Context, Refusal, SYNTAX, integer};
 use crate::client::{Replies, Shown};
+use crate::pause::Held;
 
 pub(super) fn id(c: &mut Context<'_>, _: &[&[u8]]) -> Answer {
     c.out.integer(c.client.id as i64);
@@ -92,6 +94,37 @@ fn check_name(name: &[u8], told: &str) -> Answer {
     } else {
         Err(Refusal::Text(format!("ERR {told}").into()))
     }
+}
+
+pub(super) fn pause(c: &mut Context<'_>, words: &[&[u8]]) -> Answer {
+    let held = match &words[3..] {
+        [] => Held::All,
+        [mode] if mode.eq_ignore_ascii_case(b"ALL") => Held::All,
+        [mode] if mode.eq_ignore_ascii_case(b"WRITE") => Held::Writes,
+        [_] => return Err(Refusal::text("ERR CLIENT PAUSE mode must be WRITE or ALL")),
+        _ => return Err(super::unfit_subcommand("CLIENT", words[1])),
+    };
+    c.server.pause.begin(held, timeout(words[2])?);
+    c.out.ok();
+    Ok(())
+}
+
+pub(super) fn unpause(c: &mut Context<'_>, _: &[&[u8]]) -> Answer {
+    c.server.pause.end();
+    c.out.ok();
+    Ok(())
+}
+
+/// No command blocks, so nobody has to be woken.
+pub(super) fn unblock(c: &mut Context<'_>, words: &[&[u8]]) -> Answer {
+    match &words[3..] {
+        [] => {}
+        [how] if how.eq_ignore_ascii_case(b"TIMEOUT") || how.eq_ignore_ascii_case(b"ERROR") => {}
+        _ => return Err(Refusal::text("ERR CLIENT UNBLOCK reason should be TIMEOUT or ERROR")),
+    }
+    integer(words[2])?;
+    c.out.integer(0);
+    Ok(())
 }
 
 /// Whether a client is one of those that were asked for.

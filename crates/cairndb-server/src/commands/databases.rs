@@ -52,6 +52,22 @@ fn flush_mode(words: &[&[u8]]) -> Answer {
     }
 }
 
+/// Atomic, and bounded: what both hold is written anew, in one batch. A mapping of databases to keyspaces would take no
+/// time, but then keyspace 0 would no longer be database 0: docs/decisions/0015.
+pub(super) fn swapdb(c: &mut Context<'_>, words: &[&[u8]]) -> Answer {
+    let parse = |word: &[u8], told| integer(word).and_then(database_index).map_err(|_| Refusal::text(told));
+    let one = parse(words[1], "ERR invalid first DB index")?;
+    let other = parse(words[2], "ERR invalid second DB index")?;
+    let (one, other) = (database(one)?, database(other)?);
+    if one != other && !c.data.swap(one, other)? {
+        return Err(Refusal::text(
+            "ERR SWAPDB writes what both databases hold anew, and that is more than an eighth of the memory budget",
+        ));
+    }
+    c.out.ok();
+    Ok(())
+}
+
 pub(super) fn select(c: &mut Context<'_>, words: &[&[u8]]) -> Answer {
     c.client.database = database(integer(words[1])?)?;
     c.out.ok();
@@ -60,8 +76,11 @@ pub(super) fn select(c: &mut Context<'_>, words: &[&[u8]]) -> Answer {
 
 /// The database that a client means.
 pub(super) fn database(n: i64) -> Result<usize, Refusal> {
-    i32::try_from(n).map_err(|_| {
+    usize::try_from(database_index(n)?).ok().filter(|&n| n < DATABASES).ok_or(NO_DATABASE)
+}
+
+fn database_index(n: i64) -> Result<i64, Refusal> {
+    i32::try_from(n).map(i64::from).map_err(|_| {
         Refusal::text("ERR value is out of range, value must between -2147483648 and 2147483647")
-    })?;
-    usize::try_from(n).ok().filter(|&n| n < DATABASES).ok_or(NO_DATABASE)
+    })
 }

@@ -118,14 +118,15 @@ fn memory(_: &Server, figures: &Figures) -> Lines {
     ]
 }
 
-fn persistence(_: &Server, figures: &Figures) -> Lines {
+fn persistence(server: &Server, figures: &Figures) -> Lines {
     let status = if figures.whole("cairn_stopped", &[]) > 0 { "err" } else { "ok" };
     lines![
         "loading" 0,
         "async_loading" 0,
         "rdb_changes_since_last_save" 0,
-        "rdb_bgsave_in_progress" 0,
-        "rdb_last_bgsave_status" "ok",
+        "rdb_bgsave_in_progress" u8::from(server.backups.is_running()),
+        "rdb_last_save_time" server.backups.last_s(),
+        "rdb_last_bgsave_status" if server.backups.last_failed() { "err" } else { "ok" },
         "aof_enabled" 1,
         "aof_rewrite_in_progress" 0,
         "aof_rewrite_scheduled" 0,

@@ -7,13 +7,17 @@ pub(super) fn encoding(c: &mut Context<'_>, words: &[&[u8]]) -> Answer {
         c.out.null();
         return Ok(());
     };
-    let encoding = match crate::resp::request::integer(&held.value) {
-        Some(_) => "int",
-        None if held.value.len() <= 44 => "embstr",
-        None => "raw",
-    };
-    c.out.bulk(encoding.as_bytes());
+    c.out.bulk(encoding_of(&held.value).as_bytes());
     Ok(())
+}
+
+/// How Redis would hold a value.
+pub(super) fn encoding_of(value: &[u8]) -> &'static str {
+    match crate::resp::request::integer(value) {
+        Some(_) => "int",
+        None if value.len() <= 44 => "embstr",
+        None => "raw",
+    }
 }
 
 pub(super) fn refcount(c: &mut Context<'_>, words: &[&[u8]]) -> Answer {

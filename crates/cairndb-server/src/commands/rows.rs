@@ -2,8 +2,8 @@
 
 use super::table::{Command, Flags, KeySpec, Usage};
 use super::{
-    bits, clients, config, connection, databases, describe, help, info, keys, needs_subcommand, object,
-    pubsub, server, strings, transactions, users,
+    bits, clients, config, connection, databases, describe, help, info, keys, later, memory,
+    needs_subcommand, object, pubsub, server, strings, transactions, users,
 };
 
 const NONE: Flags = Flags::NONE;
@@ -136,6 +136,8 @@ pub(crate) static TABLE: &[Command] = table! {
         "touch" -2 RF, &[all_from(1, 1, LOOKS)], "3.2.1" "Count the keys that are there" keys::exists;
         "ttl" 2 RF, &[at(1, READS)], "1.0.0" "Tell in how many seconds a key expires" keys::ttl;
         "type" 2 RF, &[at(1, LOOKS)], "1.0.0" "Tell the type of a value" keys::type_of;
+        "wait" 3 NONE, NO_KEYS, "3.0.0" "0: there are no replicas" later::wait_for_replicas;
+        "waitaof" 4 NONE, NO_KEYS, "7.2.0" "Have what was written synced" later::wait_for_sync;
         "unlink" -2 WF, &[all_from(1, 1, REMOVES)], "4.0.0" "Delete keys" keys::del;
     }
     "transactions" {
@@ -169,9 +171,12 @@ pub(crate) static TABLE: &[Command] = table! {
             "list" -2 A, NO_KEYS, "2.4.0" "Tell about connections" clients::list;
             "no-evict" 3 A, NO_KEYS, "7.0.0" "Accepted: no connection is ended to save memory" clients::switch;
             "no-touch" 3 NONE, NO_KEYS, "7.2.0" "Accepted: nobody keeps when a key was last read" clients::switch;
+            "pause" -3 A, NO_KEYS, "2.9.50" "Hold commands back for a time" clients::pause;
             "reply" 3 NONE, NO_KEYS, "3.2.0" "Choose whether commands are answered" clients::reply;
             "setinfo" 4 NONE, NO_KEYS, "7.2.0" "Tell the client's library" clients::setinfo;
             "setname" 3 NONE, NO_KEYS, "2.6.9" "Name this connection" clients::setname;
+            "unblock" -3 A, NO_KEYS, "5.0.0" "0: no command blocks" clients::unblock;
+            "unpause" 2 A, NO_KEYS, "6.2.0" "No longer hold commands back" clients::unpause;
         };
         "echo" 2 F, NO_KEYS, "1.0.0" "Get back what was sent" connection::echo;
         "hello" -1 SHOWS_PASSWORD, NO_KEYS, "6.0.0" "Choose a version of the protocol" connection::hello;
@@ -196,6 +201,7 @@ pub(crate) static TABLE: &[Command] = table! {
             "users" 2 A, NO_KEYS, "6.0.0" "List the users" users::users;
             "whoami" 2 NONE, NO_KEYS, "6.0.0" "Tell who this connection is" users::whoami;
         };
+        "bgsave" -1 A, NO_KEYS, "1.0.0" "Begin to write a backup" later::bgsave;
         "command" -1 NONE, NO_KEYS, "2.8.13" "Tell about commands" describe::command {
             "count" 2 NONE, NO_KEYS, "2.8.13" "Count the commands" describe::count;
             "docs" -2 NONE, NO_KEYS, "7.0.0" "Tell what commands are for" describe::docs;
@@ -214,9 +220,18 @@ pub(crate) static TABLE: &[Command] = table! {
             "set" -4 A.and(Flags::SECRET), NO_KEYS, "2.0.0" "Change parameters" config::set;
         };
         "dbsize" 1 RF, NO_KEYS, "1.0.0" "Tell how many keys there are" databases::dbsize;
+        "debug" -2 A, NO_KEYS, "1.0.0" "Wait, or tell how Redis would hold a value" later::debug;
         "flushall" -1 W, NO_KEYS, "1.0.0" "Delete every key of every database" databases::flushall;
         "flushdb" -1 W, NO_KEYS, "1.0.0" "Delete every key of the database" databases::flushdb;
         "info" -1 NONE, NO_KEYS, "1.0.0" "Tell how the server is" info::info;
+        "lastsave" 1 F, NO_KEYS, "1.0.0" "Tell when the last backup was done" later::lastsave;
+        "memory" -2 NONE, NO_KEYS, "4.0.0" "Tell what is taken" needs_subcommand {
+            "help" 2 NONE, NO_KEYS, "4.0.0" "List the subcommands" help;
+            "usage" -3 R, &[at(2, LOOKS)], "4.0.0" "Tell what a key and its value take" memory::usage;
+        };
+        "save" 1 A.and(Flags::NO_MULTI), NO_KEYS, "1.0.0" "Write a backup" later::save;
+        "shutdown" -1 A.and(Flags::NO_MULTI), NO_KEYS, "1.0.0" "End the server" later::shutdown;
+        "swapdb" 3 WF, NO_KEYS, "4.0.0" "Exchange what two databases hold" databases::swapdb;
         "time" 1 F, NO_KEYS, "2.6.0" "Tell the time" server::time;
     }
 };

@@ -36,6 +36,7 @@ pub(super) fn exec(c: &mut Context<'_>, _: &[&[u8]]) -> Answer {
         return Ok(());
     }
     c.out.array(transaction.commands.len());
+    c.client.in_transaction = true;
     for (command, words) in &transaction.commands {
         let words: Vec<&[u8]> = words.iter().map(Vec::as_slice).collect();
         match still_may(c, command, &words) {
@@ -43,6 +44,7 @@ pub(super) fn exec(c: &mut Context<'_>, _: &[&[u8]]) -> Answer {
             Err(refusal) => c.out.error(&refusal.reply()),
         }
     }
+    c.client.in_transaction = false;
     Ok(())
 }
 

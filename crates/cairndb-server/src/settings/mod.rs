@@ -36,6 +36,8 @@ pub struct Config {
     pub password: Option<String>,
     /// Whether clients of other machines are served though no password is asked for.
     pub unprotected: bool,
+    /// Where backups may be written, by name; nowhere if it is not set.
+    pub backup_directory: Option<PathBuf>,
     /// What the engine may take, in bytes.
     pub memory_budget_bytes: u64,
     /// Which keyspace notifications are sent, by Redis's letters.
@@ -101,6 +103,7 @@ impl Default for Config {
             durability: Durability::Sync,
             password: None,
             unprotected: false,
+            backup_directory: None,
             memory_budget_bytes: 256 << 20,
             keyspace_events: String::new(),
             limits: Limits::default(),
@@ -220,6 +223,17 @@ pub static SETTINGS: &[Setting] = &[
         "Serve other machines though no password is asked for: whoever reaches the port may read, change and delete everything",
         |c| Value::Flag(c.unprotected),
         |c, word| value::flag(word).map(|flag| c.unprotected = flag),
+    ),
+    Setting::new(
+        "backup-dir",
+        "DIR",
+        "Where SAVE and BGSAVE write backups",
+        |c| {
+            Value::Text(
+                c.backup_directory.as_ref().map_or_else(String::new, |path| path.display().to_string()),
+            )
+        },
+        |c, word| value::some(word).map(|path| c.backup_directory = path.map(PathBuf::from)),
     ),
     Setting::new(
         "memory-budget",

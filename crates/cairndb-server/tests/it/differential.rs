@@ -25,6 +25,11 @@ const BEHIND: usize = 60;
 const INTENDED: &[(&str, &str, &str)] = &[
     ("randomkey", "", "any key is right"),
     ("object", "refcount", "Redis shares small integers"),
+    ("object", "idletime", "nobody keeps when a key was last read"),
+    ("object", "encoding", "in Redis it tells how the value came about"),
+    ("debug", "object", "there are addresses in the reply"),
+    ("memory", "usage", "it is held otherwise"),
+    ("lastsave", "", "each server's own time"),
     ("object", "freq", "neither counts how often a key is read; Redis looks at the key first"),
     ("command", "count", "there are fewer commands here"),
     ("client", "id", "connections are numbered from the start of each server"),

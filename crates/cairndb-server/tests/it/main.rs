@@ -8,6 +8,7 @@ mod client;
 mod differential;
 mod info;
 mod limits;
+mod running;
 mod stream;
 mod users;
 mod wire;
