@@ -57,6 +57,7 @@ pub(crate) fn run(index: u64, len: usize) -> Result<Tally, String> {
         memory_budget_bytes: 32 << 10,
         compression: Compression::None,
         open_files_max: 8,
+        keep_changes_bytes: [0, 1 << 20][index as usize % 2],
         keys: 3,
         value_len_max: 9,
         heavy: false,

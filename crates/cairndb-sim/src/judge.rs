@@ -117,7 +117,7 @@ fn crash_open(disk: &Faulty, seed: u64, options: &Options) -> Result<Vec<State>,
 
 fn recover(disk: &Faulty, promised: &Promised, options: &Options, deep: bool) -> Result<Map, Trouble> {
     let db = open(disk, options)?;
-    look_for_orphans(disk, &db)?;
+    look_for_orphans(disk, &db, options.keep_changes_bytes)?;
     let found = everything(&db)?;
     let is_found = |map: &Arc<Map>| {
         let live = map.iter().filter(|(_, slot)| slot.is_live(promised.now_ms));
@@ -132,7 +132,7 @@ fn recover(disk: &Faulty, promised: &Promised, options: &Options, deep: bool) ->
         let moment = Moment { map: &found, now_ms: promised.now_ms };
         moment.compare_gets(&db, KEYS_READ)?;
         settle(&db)?;
-        look_for_orphans(disk, &db)?;
+        look_for_orphans(disk, &db, options.keep_changes_bytes)?;
     }
     // Closing in order is another test's, and would take longer than all of this.
     let disk_left = disk.kill();
@@ -196,7 +196,7 @@ fn settle(db: &Db) -> Done {
 }
 
 /// One manifest, the tables that the version names, at their lengths, logs from the checkpoint on, and the reserve.
-fn look_for_orphans(disk: &Faulty, db: &Db) -> Done {
+fn look_for_orphans(disk: &Faulty, db: &Db, keep_changes_bytes: u64) -> Done {
     let mut names = disk.list("sim.list").map_err(|error| Trouble::Wrong(error.to_string()))?;
     // An empty file is a spare: the next one of its kind.
     names.retain(|name| disk.read_file(*name).is_some_and(|bytes| !bytes.is_empty()));
@@ -218,11 +218,16 @@ fn look_for_orphans(disk: &Faulty, db: &Db) -> Done {
     );
     let checkpoint = stats.checkpoint_wal;
     let is_old = |name: &&FileName| name.kind == FileKind::Wal && name.number < checkpoint;
+    let old_len: usize =
+        names.iter().filter(is_old).map(|name| disk.read_file(*name).map_or(0, |bytes| bytes.len())).sum();
     require!(
-        !names.iter().any(|name| is_old(&name)),
-        "O7: logs before the checkpoint {checkpoint}: {names:?}"
+        old_len as u64 == stats.changes_bytes && stats.changes_bytes <= keep_changes_bytes,
+        "O7: logs before the checkpoint {checkpoint} are {old_len} bytes long, {} are known, {keep_changes_bytes} allowed: \
+         {names:?}",
+        stats.changes_bytes
     );
-    require!(count(FileKind::Wal) <= LOGS_MAX, "O7: too many logs: {names:?}");
+    let needed = names.iter().filter(|name| name.kind == FileKind::Wal && !is_old(name)).count() as u64;
+    require!(needed <= LOGS_MAX, "O7: too many logs: {names:?}");
     Ok(())
 }
 
@@ -246,7 +251,7 @@ fn crash_recovery(
             state.fates,
             differences(found, &again)
         );
-        look_for_orphans(&state.disk, &db)?;
+        look_for_orphans(&state.disk, &db, options.keep_changes_bytes)?;
         state.disk.set_capacity(None);
         go_on(&db, promised)?;
         state.disk.kill();

@@ -21,6 +21,7 @@ mod oracle;
 mod script;
 mod shrink;
 mod reads;
+mod follower;
 
 mod states;
 mod judge;

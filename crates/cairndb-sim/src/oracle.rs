@@ -167,6 +167,11 @@ impl Oracle {
         }
     }
 
+    /// Whether no crash can take anything of what was written.
+    pub(crate) fn is_safe(&self) -> bool {
+        self.kept_by_crash == self.commits.len()
+    }
+
     /// Finds which prefix of the commits left `found`, and goes on from there; returns how many commits were lost.
     pub(crate) fn recover(&mut self, found: &Map, power_lost: bool) -> Result<usize, String> {
         let kept = if power_lost { self.kept_by_crash } else { self.kept_by_kill };

@@ -16,6 +16,8 @@ pub(crate) struct Config {
     pub(crate) memory_budget_bytes: u64,
     pub(crate) compression: Compression,
     pub(crate) open_files_max: usize,
+    /// If this is not 0, the changes are followed.
+    pub(crate) keep_changes_bytes: u64,
     pub(crate) keys: usize,
     pub(crate) value_len_max: usize,
     /// Stretches of writes are longer and values larger: to fill deeper levels.
@@ -217,6 +219,7 @@ fn draw_config(dice: &mut Dice, seed: u64) -> Config {
         memory_budget_bytes: if heavy { 32 << 10 } else { dice.of(&[32 << 10, 40 << 10, 64 << 10]) },
         compression: dice.of(&[Compression::None, Compression::None, Compression::Lz4]),
         open_files_max: dice.of(&[1, 2, 8, 512]),
+        keep_changes_bytes: [0, 64 << 10, 4 << 20][seed as usize % 3],
         keys: if heavy { 5000 } else { dice.of(&[12, 60, 60, 400, 1200]) },
         value_len_max: if heavy { 2000 } else { dice.of(&[40, 400, 2000]) },
         heavy,

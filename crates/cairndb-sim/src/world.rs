@@ -15,6 +15,7 @@ use cairndb::{
 };
 
 use crate::dice::Dice;
+use crate::follower::Follower;
 use crate::judge::{Promised, judge, judge_killed};
 use crate::oracle::{Change, Map, Name, Oracle, Slot, live, within};
 use crate::quiet::quietly;
@@ -26,6 +27,9 @@ use crate::trouble::{Done, Trouble, require};
 
 /// The names under which tables at each level are counted.
 const LEVEL_NAMES: [&str; 7] = ["level_0", "level_1", "level_2", "level_3", "level_4", "level_5", "level_6"];
+
+/// Changes are read every so many steps: between, what waits in memory is left there, to be lost.
+const FOLLOW_EVERY: usize = 8;
 
 /// Every state in how many is looked at closely: its recovery is crashed too.
 const DEEP_ONE_IN: u64 = 10;
@@ -99,6 +103,7 @@ struct World<'a> {
     oracle: Oracle,
     snapshots: [Option<(Snapshot, Arc<Map>, u64)>; 3],
     scans: [Option<(Scan, Expected)>; 2],
+    follower: Follower,
     /// The disk has been asked to fail.
     disturbed: bool,
     /// ... for good, so that only a crash helps.
@@ -129,6 +134,7 @@ impl World<'_> {
             oracle: Oracle::new(10_000),
             snapshots: [const { None }; 3],
             scans: [const { None }; 2],
+            follower: Follower::new(config.faults),
             disturbed: false,
             stopping: false,
             full_until: None,
@@ -246,6 +252,9 @@ impl World<'_> {
                 "{memory_bytes} bytes of memory are in use, of a budget of {}",
                 stats.memory_budget_bytes
             );
+            if self.number.is_multiple_of(FOLLOW_EVERY) {
+                self.follow()?;
+            }
         }
         self.note_stats();
         Ok(())
@@ -333,6 +342,7 @@ impl World<'_> {
             memory_budget_bytes: self.config.memory_budget_bytes,
             compression: self.config.compression,
             open_files_max: self.config.open_files_max,
+            keep_changes_bytes: self.config.keep_changes_bytes,
             ..Options::new(
                 Arc::new(move || clock_ms.load(Ordering::Relaxed)),
                 Arc::new(move || u128::from(ids.fetch_add(1, Ordering::Relaxed)) << 64 | 0xca12),
@@ -740,6 +750,7 @@ impl World<'_> {
         self.oracle.now_ms = self.clock_ms.load(Ordering::Relaxed);
         self.snapshots = [const { None }; 3];
         self.scans = [const { None }; 2];
+        self.follower.end();
         self.db = None;
     }
 
@@ -825,7 +836,22 @@ impl World<'_> {
         );
         self.tally.add("jumps", u64::from(next_seq.is_some_and(|next_seq| seq > next_seq + (1 << 31))));
         (self.oracle.next_seq, self.oracle.seq_floor) = (seq, seq);
+        if self.config.keep_changes_bytes > 0 && !self.disturbed {
+            let kept = self.follower.begin(&db, &self.oracle.map)?;
+            self.tally.add("changes_kept_over_opens", u64::from(kept));
+        }
         self.db = Some(db);
+        Ok(())
+    }
+
+    /// Reads the changes, and begins there after a crash if nothing can be lost any more.
+    fn follow(&mut self) -> Done {
+        let Some(db) = &self.db else { return Ok(()) };
+        let count = self.follower.follow(db, &self.oracle.map, self.oracle.now_ms)?;
+        self.tally.add("changes_followed", count);
+        if self.oracle.is_safe() {
+            self.follower.note_safe(self.oracle.next_seq - 1, &self.oracle.map);
+        }
         Ok(())
     }
 }

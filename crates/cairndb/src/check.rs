@@ -239,11 +239,12 @@ impl Verification {
                 problems.push(Error::corrupt(name, len.min(meta.len), what));
             }
         }
+        let kept = logs_kept(storage, state.checkpoint.wal, listed);
         for name in listed {
             let named = match name.kind {
                 FileKind::Manifest => *name == header.name,
                 FileKind::SsTable => state.tables.contains_key(&name.number),
-                FileKind::Wal => name.number >= state.checkpoint.wal,
+                FileKind::Wal => name.number >= state.checkpoint.wal || kept.contains(&name.number),
                 FileKind::Reserve => true,
             };
             if named {
@@ -260,6 +261,9 @@ impl Verification {
             }
         }
         let mut what = "every table that the manifest names stands at its length".to_string();
+        if !kept.is_empty() {
+            what += &format!("; {} logs are kept for their changes", kept.len());
+        }
         if !unnamed.is_empty() {
             let names = unnamed.iter().take(8).cloned().collect::<Vec<_>>().join(" ");
             what += &format!(
@@ -337,6 +341,18 @@ impl Verification {
             over.into_iter().collect(),
         );
     }
+}
+
+/// The logs before the checkpoint's that stand for the sake of their changes.
+fn logs_kept(storage: &dyn Storage, checkpoint: u64, listed: &[FileName]) -> Vec<u64> {
+    let name = FileName { kind: FileKind::Wal, number: checkpoint };
+    let numbers: Vec<u64> =
+        listed.iter().filter(|name| name.kind == FileKind::Wal).map(|name| name.number).collect();
+    let first = open_file(storage, name, "verify.open")
+        .and_then(|file| Header::read(file.as_ref(), name, "verify.header"));
+    // Without a header there is no telling; the logs' own check tells of that.
+    let Ok(first) = first else { return Vec::new() };
+    wal::logs_before(storage, &numbers, &first).iter().map(|log| log.header.name.number).collect()
 }
 
 /// What a walk over all tables has seen, in the order of entries.

@@ -54,8 +54,8 @@ pub use cairndb_storage as storage;
 pub use batch::Batch;
 pub use check::{Check, Verification, verify, verify_at_pace};
 pub use db::{
-    BackupMode, BackupReport, CheckpointMove, Condition, Db, Keyspace, LevelStats, Outcome, Reader,
-    RecoveryReport, ReplayCheckpoint, ReplayReport, Snapshot, Stats,
+    BackupMode, BackupReport, Change, ChangeEntry, ChangeKind, Changes, CheckpointMove, Condition, Db,
+    Keyspace, LevelStats, Outcome, Reader, RecoveryReport, ReplayCheckpoint, ReplayReport, Snapshot, Stats,
 };
 pub use error::{Error, Result};
 pub use inspect::inspect;

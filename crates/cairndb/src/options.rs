@@ -62,6 +62,9 @@ pub struct Options {
     pub durability: Durability,
     /// How the data blocks of new tables are packed. Old ones stay as they are until they are compacted.
     pub compression: Compression,
+    /// How much of the log is kept for [`Db::changes`](crate::Db::changes) once recovery needs it no more, in bytes: it comes to what the database
+    /// takes on disk. 0, the default, keeps none.
+    pub keep_changes_bytes: u64,
     /// How many SSTables may be open at once. Lower it where the operating system allows few.
     pub open_files_max: usize,
     /// Tells the time, for expiry alone.
@@ -82,6 +85,7 @@ impl Options {
             memory_budget_bytes: MEMORY_BUDGET_BYTES,
             durability: Durability::default(),
             compression: Compression::default(),
+            keep_changes_bytes: 0,
             open_files_max: 512,
             clock,
             ids,
@@ -132,6 +136,7 @@ impl fmt::Debug for Options {
             .field("memory_budget_bytes", &self.memory_budget_bytes)
             .field("durability", &self.durability)
             .field("compression", &self.compression)
+            .field("keep_changes_bytes", &self.keep_changes_bytes)
             .field("open_files_max", &self.open_files_max)
             .finish_non_exhaustive()
     }

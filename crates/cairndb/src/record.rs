@@ -263,6 +263,11 @@ impl RecordReader {
         self.offset
     }
 
+    /// The length of the file when the reader was made.
+    pub(crate) fn file_len(&self) -> u64 {
+        self.file_len
+    }
+
     /// What stands at the reader's position.
     pub(crate) fn next(&mut self) -> Result<Found<'_>> {
         let offset = self.offset;
@@ -285,6 +290,11 @@ impl RecordReader {
         self.offset = offset + record_len(header.payload_len);
         let payload = &self.window[range];
         Ok(Found::Record(Record { offset, kind: header.kind, vouched: header.vouched, payload }))
+    }
+
+    /// Goes to where a record begins.
+    pub(crate) fn at(self, offset: u64) -> RecordReader {
+        RecordReader { offset, ..self }
     }
 
     /// Reads no byte that is not asked for: what cannot be read behind a record is no damage to it.

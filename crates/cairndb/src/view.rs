@@ -52,6 +52,11 @@ impl Tables {
     pub(crate) fn memtables(&self) -> impl Iterator<Item = &Arc<Memtable>> {
         [Some(&self.active), self.frozen.as_ref()].into_iter().flatten().map(|stage| &stage.memtable)
     }
+
+    /// Where recovery would have to begin to fill the memtables again.
+    pub(crate) fn checkpoint(&self) -> Checkpoint {
+        self.frozen.as_ref().unwrap_or(&self.active).checkpoint
+    }
 }
 
 /// One moment of the database. It keeps alive what it may read.

@@ -25,7 +25,7 @@ use cairndb_storage::{File, FileKind, FileName, Storage};
 
 use crate::batch::{decode_batch, encode_batch_header};
 use crate::error::{Error, Result};
-use crate::files::{create_file, open_file, read_at};
+use crate::files::{create_file, len_of, open_file, read_at};
 use crate::header::{HEADER_LEN, Header};
 use crate::key::{EntryRef, SEQ_LIMIT, SeqNo};
 use crate::record::{Found, Position, RecordKind, RecordReader, RecordWriter, encode_record, record_len};
@@ -77,10 +77,6 @@ impl SpareWal {
         log.sync("wal.sync_spare")?;
         Ok(SpareWal { log, id })
     }
-
-    pub(crate) fn number(&self) -> u64 {
-        self.log.name.number
-    }
 }
 
 /// A log that is being written.
@@ -88,7 +84,7 @@ pub(crate) struct Wal {
     log: RecordWriter,
     /// Records that are encoded but not yet handed to the operating system.
     buffer: Vec<u8>,
-    pub(crate) first_seq: SeqNo,
+    pub(crate) header: Header,
 }
 
 impl Wal {
@@ -96,8 +92,14 @@ impl Wal {
     pub(crate) fn begin(spare: SpareWal, manifest: u64, before: Position, first_seq: SeqNo) -> Result<Wal> {
         let SpareWal { mut log, id } = spare;
         let own = [before.number, before.offset, first_seq];
-        log.begin(&Header { name: log.name, features: 0, manifest, id, own }, "wal.append")?;
-        Ok(Wal { log, buffer: Vec::new(), first_seq })
+        let header = Header { name: log.name, features: 0, manifest, id, own };
+        log.begin(&header, "wal.append")?;
+        Ok(Wal { log, buffer: Vec::new(), header })
+    }
+
+    /// The sequence number of its first entry.
+    pub(crate) fn first_seq(&self) -> SeqNo {
+        self.header.own[2]
     }
 
     pub(crate) fn number(&self) -> u64 {
@@ -205,6 +207,8 @@ struct Log {
     header: Header,
     /// Where its records end: as its successor says, or where the whole ones do.
     end: u64,
+    /// The length of its file.
+    room: u64,
 }
 
 impl Survey {
@@ -228,9 +232,9 @@ impl Survey {
         self.logs.iter().map(|log| (log.header.name.number, log.header.id)).collect()
     }
 
-    /// The logs' numbers.
-    pub(crate) fn numbers(&self) -> Vec<u64> {
-        self.logs.iter().map(|log| log.header.name.number).collect()
+    /// The logs, as those that are not written any more.
+    pub(crate) fn passed_logs(&self) -> impl Iterator<Item = PassedLog> {
+        self.logs.iter().map(|log| PassedLog { header: log.header, room: log.room })
     }
 }
 
@@ -270,7 +274,7 @@ pub(crate) fn survey(
         let mut reader = RecordReader::new(Arc::clone(file), header, "wal.read")?;
         if bad.is_none() {
             bad = read_log(&mut reader, header, limit, &mut survey, &mut vouched)?;
-            survey.logs.push(Log { header: *header, end: reader.offset() });
+            survey.logs.push(Log { header: *header, end: reader.offset(), room: reader.file_len() });
             survey.end = Position { number: header.name.number, offset: reader.offset() };
         }
         if bad.is_some() {
@@ -418,6 +422,38 @@ fn read_log(
     // A closed log that has a successor was opened again: whether that one is sealed is what counts.
     survey.sealed = false;
     Ok(None)
+}
+
+/// The logs that stand though recovery does not need them, oldest first: what the log with the header `first` goes on from, and
+/// before that as far back as each names a predecessor that stands too. `numbers` are those that stand, rising.
+pub(crate) fn logs_before(storage: &dyn Storage, numbers: &[u64], first: &Header) -> Vec<PassedLog> {
+    let [mut number, _, mut next_seq] = first.own;
+    let mut logs = Vec::new();
+    while numbers.binary_search(&number).is_ok() {
+        let name = FileName { kind: FileKind::Wal, number };
+        // Nobody needs them: one that cannot be read is where they begin.
+        let read = open_file(storage, name, "wal.open").and_then(|file| {
+            let header = Header::read(file.as_ref(), name, "wal.header")?;
+            Ok(PassedLog { header, room: len_of(file.as_ref(), name, "wal.len")? })
+        });
+        let Ok(log) = read else { break };
+        let [before, _, first_seq] = log.header.own;
+        if before >= number || first_seq > next_seq {
+            break;
+        }
+        (number, next_seq) = (before, first_seq);
+        logs.push(log);
+    }
+    logs.reverse();
+    logs
+}
+
+/// A log that has been written to its end.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct PassedLog {
+    pub(crate) header: Header,
+    /// The length of its file.
+    pub(crate) room: u64,
 }
 
 /// Of a log without a whole header: how many bytes were written to it; `None` if its records say that they were synced.

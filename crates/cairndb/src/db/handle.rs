@@ -10,6 +10,7 @@ use cairndb_storage::Storage;
 
 use super::Engine;
 use super::backup::{BackupMode, BackupReport};
+use super::changes::Changes;
 use super::open::{self, RecoveryReport};
 use super::replay::{ReplayCheckpoint, ReplayReport};
 use super::stats::Stats;
@@ -176,14 +177,9 @@ impl Db {
 
     /// Moves the WAL checkpoint to the present, so that recovery has nothing to replay, and tells where it was.
     pub fn checkpoint(&self) -> Result<CheckpointMove> {
-        let before = self.wal_checkpoint();
+        let before = self.engine().checkpoint();
         self.engine().flush()?;
-        Ok(CheckpointMove { before, after: self.wal_checkpoint() })
-    }
-
-    fn wal_checkpoint(&self) -> Checkpoint {
-        let current = self.engine().current.take();
-        current.frozen.as_ref().unwrap_or(&current.active).checkpoint
+        Ok(CheckpointMove { before, after: self.engine().checkpoint() })
     }
 
     /// Makes one bounded step of background work; whether more is waiting. Where a thread attends to it, nobody needs
@@ -206,6 +202,36 @@ impl Db {
     pub fn backup(&self, to: &dyn Storage, how: BackupMode) -> Result<BackupReport> {
         self.engine().check_open()?;
         self.engine().backup(to, how)
+    }
+
+    /// What was written behind the sequence number `since`, batch by batch, in order, as far as it can be seen; and what comes
+    /// later, as it comes. How far back that reaches is [`Options::keep_changes_bytes`]'s to say.
+    ///
+    /// Errors: `Invalid` if what was written right behind `since` is not kept any more ([`Db::oldest_change`] tells what is),
+    /// or if `since` is beyond the last write; `ReadOnly`; `Closed`; `Io`.
+    ///
+    /// ```
+    /// # use cairndb::{Batch, ChangeKind, Db, Options};
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// let db = Options { keep_changes_bytes: 1 << 20, ..Options::default() }.open(dir.path().join("db"))?;
+    /// let mut changes = db.changes(db.snapshot()?.seq())?;
+    /// db.put("granite", "igneous")?;
+    /// db.delete("granite")?;
+    /// let change = changes.next_change()?.expect("something was written");
+    /// assert!(matches!(&change.entries[0].kind, ChangeKind::Put { value, .. } if value == b"igneous"));
+    /// let change = changes.next_change()?.expect("twice");
+    /// assert_eq!(change.entries[0].kind, ChangeKind::Delete);
+    /// assert_eq!(changes.next_change()?, None);
+    /// # Ok::<(), cairndb::Error>(())
+    /// ```
+    pub fn changes(&self, since: SeqNo) -> Result<Changes> {
+        self.engine().check_open()?;
+        Changes::new(Arc::clone(&self.reader.shared), since)
+    }
+
+    /// The first sequence number whose change can be read: [`Db::changes`] takes any `since` from the one before it on.
+    pub fn oldest_change(&self) -> SeqNo {
+        self.engine().history.lock().oldest_seq()
     }
 
     /// What the database holds and has done since it was opened.

@@ -17,6 +17,7 @@ use std::collections::VecDeque;
 use cairndb_storage::{FileKind, FileName};
 
 use super::Engine;
+use super::changes::History;
 use crate::compaction::{Outside, Owed, Progress, Run, Shape, Task, Waiting, due, everything, owed};
 use crate::cursor::Cursor;
 use crate::error::{Error, Result};
@@ -56,8 +57,6 @@ pub(super) struct Maintenance {
     /// Tables that no version names any more, and logs that recovery does not need.
     doomed: Vec<Arc<Table>>,
     doomed_wals: Vec<u64>,
-    /// The logs that stand and are not doomed.
-    wals: Vec<u64>,
     /// The last visible write when nothing else was left to do.
     idle_since: Option<SeqNo>,
     /// Where the log ended when an idle mark was last left.
@@ -99,7 +98,7 @@ impl Job {
 }
 
 impl Maintenance {
-    pub(super) fn new(manifest: Option<Manifest>, state: State, wals: Vec<u64>) -> Maintenance {
+    pub(super) fn new(manifest: Option<Manifest>, state: State) -> Maintenance {
         Maintenance {
             manifest,
             state,
@@ -107,7 +106,6 @@ impl Maintenance {
             compaction: None,
             doomed: Vec::new(),
             doomed_wals: Vec::new(),
-            wals,
             idle_since: None,
             marked: Position::default(),
             compacts_to: None,
@@ -136,7 +134,7 @@ impl Engine {
             .and_then(|()| self.step(&mut maintenance))
             .and_then(|more| if more { Ok(true) } else { otherwise(self, &mut maintenance) })
             .and_then(|more| if more { Ok(true) } else { self.step_reserve() })
-            .or_else(|error| self.give_up_reserve(error).map(|()| true));
+            .or_else(|error| self.give_way(&mut maintenance, error).map(|()| true));
         drop(maintenance);
         if let Err(error @ Error::Corrupt { .. }) = &result {
             // Trying again will not help, and what was written since would rest on damage.
@@ -171,24 +169,59 @@ impl Engine {
         // Under the lock, which closing takes too: no file may be made once the directory is somebody else's.
         self.check_writable()?;
         if let Err(error) = self.make_spare(&mut maintenance) {
-            self.give_up_reserve(error)?;
+            self.give_way(&mut maintenance, error)?;
             self.make_spare(&mut maintenance)?;
         }
         self.try_freeze(&mut self.log.lock())?;
         Ok(())
     }
 
-    /// After a full disk: gives up the reserve, so that what failed can be tried again. Otherwise hands the error back.
-    fn give_up_reserve(&self, error: Error) -> Result<()> {
+    /// After a full disk: gives up the logs that are kept for their changes, or else the reserve, so that what failed can be
+    /// tried again. Otherwise hands the error back.
+    fn give_way(&self, maintenance: &mut Maintenance, error: Error) -> Result<()> {
         if !matches!(error, Error::DiskFull { .. }) {
             return Err(error);
         }
         self.full.store(true, Ordering::Release);
+        if self.doom_logs(maintenance, |history, needed| history.trim(needed, 0)) {
+            self.remove_doomed(maintenance);
+            return Ok(());
+        }
         let mut log = self.log.lock();
         let given = log.reserve.give_up(self.storage.as_ref(), &error);
         self.counters.reserve_bytes.store(log.reserve.len(), Ordering::Relaxed);
         self.counters.reserve_uses.fetch_add(u64::from(given), Ordering::Relaxed);
         if given { Ok(()) } else { Err(error) }
+    }
+
+    /// Removes the logs that are kept for their changes; whether there were any.
+    pub(super) fn give_up_changes(&self) -> bool {
+        self.drop_logs(|history, needed| history.trim(needed, 0))
+    }
+
+    /// Removes those that `drop` takes out of the history, as long as that is ours to do; whether there were any. It is told
+    /// which log recovery needs first.
+    pub(super) fn drop_logs(&self, drop: impl FnOnce(&mut History, u64) -> Vec<u64>) -> bool {
+        let mut maintenance = self.maintenance.lock();
+        let has_dropped = self.check_writable().is_ok() && self.doom_logs(&mut maintenance, drop);
+        if has_dropped {
+            self.remove_doomed(&mut maintenance);
+        }
+        has_dropped
+    }
+
+    fn doom_logs(
+        &self,
+        maintenance: &mut Maintenance,
+        drop: impl FnOnce(&mut History, u64) -> Vec<u64>,
+    ) -> bool {
+        let needed = self.checkpoint().wal;
+        let mut history = self.history.lock();
+        let dropped = drop(&mut history, needed);
+        self.counters.changes_bytes.store(history.passed_bytes(needed), Ordering::Relaxed);
+        let has_dropped = !dropped.is_empty();
+        maintenance.doomed_wals.extend(dropped);
+        has_dropped
     }
 
     /// Flushes, and compacts until there is nothing left that nobody can see and nothing above the last level, of what was
@@ -230,6 +263,9 @@ impl Engine {
 
     /// One step of what is due; `false` if nothing is.
     fn step(&self, maintenance: &mut Maintenance) -> Result<bool> {
+        if self.is_full() {
+            self.doom_logs(maintenance, |history, needed| history.trim(needed, 0));
+        }
         self.remove_doomed(maintenance);
         let current = self.current.take();
         // A full disk, or a storage without a spare file, keeps back what needs one; something else may go on.
@@ -416,7 +452,7 @@ impl Engine {
     fn leave_mark(&self, maintenance: &mut Maintenance) -> Result<()> {
         let mut log = self.log.lock();
         let end = log.wal.as_ref().ok_or(Error::Closed)?.end();
-        let is_begun = log.wal.as_ref().is_some_and(|wal| wal.first_seq < log.next_seq);
+        let is_begun = log.wal.as_ref().is_some_and(|wal| wal.first_seq() < log.next_seq);
         if maintenance.marked != end && is_begun {
             match log.seal(RecordKind::Mark) {
                 Ok(()) | Err(Error::DiskFull { .. }) => {}
@@ -469,7 +505,6 @@ impl Engine {
             Err(Error::DiskFull { .. }) if self.is_full() => create(0)?,
             spare => spare?,
         };
-        maintenance.wals.push(spare.number());
         sync_names(self.storage.as_ref(), "names.sync").map_err(|error| self.stop(error))?;
         let mut log = self.log.lock();
         log.spare = Some(spare);
@@ -645,10 +680,9 @@ impl Engine {
         if let Some(checkpoint) = edit.checkpoint {
             self.log.lock().reserve.needs.frozen_len = 0;
             self.log.lock().unsynced.retain(|(name, _)| name.number >= checkpoint.wal);
-            let wals = std::mem::take(&mut maintenance.wals);
-            let (doomed, kept) = wals.into_iter().partition(|number| *number < checkpoint.wal);
-            maintenance.wals = kept;
-            maintenance.doomed_wals = doomed;
+            self.doom_logs(maintenance, |history, needed| {
+                history.trim(needed, self.options.keep_changes_bytes)
+            });
         }
     }
 

@@ -9,7 +9,7 @@
 //! On everything. It makes no thread, reads no clock of its own, and opens no file but through `Storage`.
 //!
 //! # Invariants
-//! - I1. Locks are taken in this order: maintenance, log, current, queue; none while waiting for maintenance.
+//! - I1. Locks are taken in this order: maintenance, log, current, queue, history; none while waiting for maintenance.
 //! - I2. `visible` rises only after the entries up to it are in a memtable that `current` names (promise 3).
 
 mod stats;
@@ -18,10 +18,12 @@ mod maintain;
 mod open;
 mod backup;
 mod replay;
+mod changes;
 mod handle;
 
 pub(crate) use backup::write_anew;
 pub use backup::{BackupMode, BackupReport};
+pub use changes::{Change, ChangeEntry, ChangeKind, Changes};
 pub use handle::{CheckpointMove, Db, Keyspace, Reader, Snapshot};
 pub use open::RecoveryReport;
 pub(crate) use open::SEQ_JUMP;
@@ -41,6 +43,8 @@ use crate::sstable::TableFiles;
 use crate::sync::{Arc, AtomicBool, Condvar, Mutex, Ordering};
 use crate::version::Version;
 use crate::view::{Tables, View};
+use crate::wal::Checkpoint;
+use changes::History;
 use maintain::Maintenance;
 use stats::Counters;
 use write::{Log, Queue};
@@ -64,6 +68,8 @@ pub(crate) struct Engine {
     // What writers pass through.
     queue: Mutex<Queue>,
     log: Mutex<Log>,
+    /// The logs that stand, as far as they can be read from.
+    history: Mutex<History>,
     /// Whether the log has a spare, to be asked without waiting for a sync.
     spare_ready: AtomicBool,
     /// The disk had no room when it was last asked for some.
@@ -126,6 +132,11 @@ impl Engine {
     /// The last write that readers see.
     fn visible(&self) -> SeqNo {
         self.current.take().active.memtable.visible()
+    }
+
+    /// Where recovery would have to begin now.
+    fn checkpoint(&self) -> Checkpoint {
+        self.current.take().checkpoint()
     }
 
     /// The tables of the present, which stand as long as they are held.

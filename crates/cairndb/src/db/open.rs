@@ -16,6 +16,7 @@ use std::collections::VecDeque;
 
 use cairndb_storage::{File, FileKind, FileName, Lock, LockMode, Storage};
 
+use super::changes::History;
 use super::maintain::Maintenance;
 use super::stats::Counters;
 use super::write::{Log, Queue, TABLE_ENTRY_LEN};
@@ -39,7 +40,7 @@ use crate::sstable::{TableFiles, TableWriter};
 use crate::sync::{Arc, AtomicBool, AtomicU64, Mutex};
 use crate::version::{State, Version};
 use crate::view::{Stage, Tables};
-use crate::wal::{self, Authors, Checkpoint, SpareWal, Survey, Wal};
+use crate::wal::{self, Authors, Checkpoint, PassedLog, SpareWal, Survey, Wal};
 
 /// How many sequence numbers are passed over when the database was not closed cleanly. Of writes that were never on the
 /// disk readers may have seen the numbers; there cannot have been more of them than memtables hold entries.
@@ -133,6 +134,7 @@ fn open_locked(storage: &Arc<dyn Storage>, options: &Options, read_only: bool) -
     begun.inspect_err(|_| opening.remove_begun())?;
     if !read_only {
         opening.write_manifest()?;
+        opening.find_history(&listing);
         opening.remove_rest(&listing);
         opening.find_reserve(&listing)?;
     }
@@ -196,6 +198,7 @@ struct Opening {
     replayed: Replayed,
     manifest: Option<Manifest>,
     wal: Option<Wal>,
+    history: History,
     reserve: Reserve,
     next_seq: SeqNo,
     report: RecoveryReport,
@@ -274,6 +277,7 @@ impl Opening {
             replayed: Replayed { memtable, flushed: false, table_len: 0 },
             manifest: None,
             wal: None,
+            history: History::default(),
             reserve: Reserve::found(&[]),
             report,
         }
@@ -392,15 +396,42 @@ impl Opening {
         }
     }
 
-    /// Removes every file that the new manifest does not need.
+    /// Finds the logs whose changes can be read: those that were replayed, and what was kept before them.
+    fn find_history(&mut self, listing: &Listing) {
+        let keep_bytes = self.options.keep_changes_bytes;
+        let mut logs: Vec<PassedLog> = self.survey.passed_logs().collect();
+        if !self.survey.sealed {
+            // What was replayed may be in the page cache alone. It is in tables, and kept for its changes if it can be synced.
+            let is_lost = |log: &PassedLog| keep_bytes == 0 || self.sync_passed(log.header.name).is_err();
+            let lost = logs.iter().rposition(is_lost).map_or(0, |index| index + 1);
+            logs.drain(..lost);
+        }
+        if keep_bytes > 0
+            && let Some(first) = logs.first()
+        {
+            let before = wal::logs_before(self.storage.as_ref(), &listing.wals, &first.header);
+            logs.splice(0..0, before);
+        }
+        self.history = History::new(logs);
+        if let Some(wal) = &self.wal {
+            self.history.begin(wal.header);
+        }
+        self.history.trim(self.state.checkpoint.wal, keep_bytes);
+    }
+
+    fn sync_passed(&self, name: FileName) -> Result<()> {
+        let file = open_file(self.storage.as_ref(), name, "wal.open")?;
+        sync_file(file.as_ref(), name, "open.sync_passed")
+    }
+
+    /// Removes every file that the new manifest does not need, and nobody reads changes from.
     fn remove_rest(&mut self, listing: &Listing) {
-        let kept_wals = self.kept_wals();
         let rest = |kind: FileKind, numbers: &[u64], keeps: &dyn Fn(u64) -> bool| {
             let unneeded = numbers.iter().copied().filter(|number| !keeps(*number));
             unneeded.map(|number| FileName { kind, number }).collect::<Vec<_>>()
         };
         let removed = [
-            rest(FileKind::Wal, &listing.wals, &|number| kept_wals.contains(&number)),
+            rest(FileKind::Wal, &listing.wals, &|number| self.history.contains(number)),
             rest(FileKind::SsTable, &listing.sstables, &|number| self.state.tables.contains_key(&number)),
             rest(FileKind::Manifest, &listing.manifests, &|_| false),
         ];
@@ -435,19 +466,14 @@ impl Opening {
         Ok(())
     }
 
-    /// The older logs that recovery still needs.
-    fn kept_wals(&self) -> Vec<u64> {
-        if self.state.wals.is_empty() { Vec::new() } else { self.survey.numbers() }
-    }
-
     fn into_engine(self, lock: Lock, read_only: bool) -> Engine {
         let tables = self.state.tables.values().map(|(level, meta)| (*level, meta));
         let version = Arc::new(Version::new(tables, &self.files));
-        let wals = self.kept_wals().into_iter().chain(self.wal.as_ref().map(Wal::number)).collect();
         self.replayed.memtable.show(self.next_seq - 1);
         let active = Stage { memtable: self.replayed.memtable, checkpoint: self.state.checkpoint };
         let counters = Counters {
             manifest: AtomicU64::new(self.manifest.as_ref().map_or(self.chosen, Manifest::number)),
+            changes_bytes: AtomicU64::new(self.history.passed_bytes(self.state.checkpoint.wal)),
             ..Counters::default()
         };
         let log = Log {
@@ -474,7 +500,8 @@ impl Opening {
             log: Mutex::new(log),
             spare_ready: AtomicBool::new(false),
             full: AtomicBool::new(false),
-            maintenance: Mutex::new(Maintenance::new(self.manifest, self.state, wals)),
+            history: Mutex::new(self.history),
+            maintenance: Mutex::new(Maintenance::new(self.manifest, self.state)),
             progress: Progress::default(),
             health,
             lock: Mutex::new(Some(lock)),

@@ -26,6 +26,8 @@ pub(super) struct Counters {
     pub(super) reserve_uses: AtomicU64,
     /// Bytes of dropped tables that views still hold, when they were last looked through.
     pub(super) pinned_bytes: AtomicU64,
+    /// Bytes of logs that are kept for their changes.
+    pub(super) changes_bytes: AtomicU64,
     /// The current manifest's number.
     pub(super) manifest: AtomicU64,
 }
@@ -105,6 +107,10 @@ stats! {
     reserve_bytes,
     /// Times it was given up, because a flush or compaction met a full disk.
     reserve_uses,
+    /// Bytes of logs that recovery does not need and that are kept for their changes.
+    changes_bytes,
+    /// The first sequence number whose change can be read.
+    oldest_change_seq,
     /// Snapshots held.
     snapshots,
     /// Scans and cursors open.
@@ -137,7 +143,7 @@ impl Engine {
         let counters = &self.counters;
         let (cache_hits, cache_misses) = self.files.hits_and_misses();
         let readers = self.snapshots.readers();
-        let checkpoint = current.frozen.as_ref().unwrap_or(&current.active).checkpoint;
+        let checkpoint = current.checkpoint();
         let pressures = self.shape().pressures(&current.version);
         let levels = (0..LEVEL_COUNT).map(|level| {
             let tables = &current.version.levels[level];
@@ -177,6 +183,8 @@ impl Engine {
             removes_failed: count(&counters.removes_failed),
             reserve_bytes: count(&counters.reserve_bytes),
             reserve_uses: count(&counters.reserve_uses),
+            changes_bytes: count(&counters.changes_bytes),
+            oldest_change_seq: self.history.lock().oldest_seq(),
             snapshots: readers.snapshots,
             iterators: readers.iterators,
             oldest_reader_ms: readers.since_ms.map_or(0, |since| self.clock.now_ms().saturating_sub(since)),

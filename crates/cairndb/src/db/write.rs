@@ -182,7 +182,12 @@ impl Engine {
         request.batch.check(self.options.batch_len_max())?;
         request.conditions.iter().try_for_each(Condition::check)?;
         let request = Arc::new(request);
-        match self.write_in_turn(&request) {
+        let written = match self.write_in_turn(&request) {
+            // What is kept for its changes goes before a write is refused.
+            Err(Error::DiskFull { .. }) if self.give_up_changes() => self.write_in_turn(&request),
+            done => done,
+        };
+        match written {
             Err(Error::DiskFull { .. }) if request.batch.only_deletes() => {
                 self.make_way().map_err(|error| self.not_written(error))?;
                 self.write_in_turn(&request)
@@ -400,7 +405,7 @@ impl Engine {
         Ok(())
     }
 
-    fn check_not_stopped(&self) -> Result<()> {
+    pub(super) fn check_not_stopped(&self) -> Result<()> {
         if self.health.stopped.load(Ordering::Acquire) { self.check_writable() } else { Ok(()) }
     }
 
@@ -520,12 +525,16 @@ impl Engine {
         // The new log says where this one ends, so nothing may be left in its buffer.
         wal.write().map_err(|error| self.stop(error))?;
         let (before, manifest) = (wal.end(), self.counters.manifest.load(Ordering::Acquire));
-        let (name, file) = (wal.name(), wal.file());
+        let (name, file, room) = (wal.name(), wal.file(), wal.room());
         if log.synced < before {
             log.unsynced.push((name, file));
         }
         let wal = Wal::begin(spare, manifest, before, log.next_seq).map_err(|error| self.stop(error))?;
-        let checkpoint = Checkpoint { wal: wal.number(), seq: wal.first_seq };
+        let checkpoint = Checkpoint { wal: wal.number(), seq: wal.first_seq() };
+        let mut history = self.history.lock();
+        history.end(room);
+        history.begin(wal.header);
+        drop(history);
         log.wal = Some(wal);
         log.reserve.needs.frozen_len = std::mem::take(&mut log.reserve.needs.active_len);
         let fresh = Stage {

@@ -1,6 +1,7 @@
 //! The engine from outside.
 
 mod backup;
+mod changes;
 mod common;
 mod concurrency;
 mod damage;
