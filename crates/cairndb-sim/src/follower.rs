@@ -10,9 +10,10 @@ use cairndb::{Change, ChangeKind, Changes, Db, Error};
 use crate::oracle::{Map, Slot, differences, live, within};
 use crate::trouble::{Trouble, require};
 
+#[derive(Default)]
 pub(crate) struct Follower {
-    /// The disk is asked to fail now and then.
-    disk_fails: bool,
+    /// The disk has been asked to fail.
+    pub(crate) disk_failed: bool,
     /// `None` while the database is not open.
     changes: Option<Changes>,
     map: Map,
@@ -23,10 +24,6 @@ pub(crate) struct Follower {
 }
 
 impl Follower {
-    pub(crate) fn new(disk_fails: bool) -> Follower {
-        Follower { disk_fails, changes: None, map: Map::new(), seq: 0, safe: (0, Arc::default()) }
-    }
-
     /// Follows a database that has been opened; `present` is what it holds. Whether changes from before were there to be read.
     pub(crate) fn begin(&mut self, db: &Db, present: &Arc<Map>) -> Result<bool, Trouble> {
         (self.seq, self.map) = (self.safe.0, Map::clone(&self.safe.1));
@@ -44,7 +41,7 @@ impl Follower {
         let may_be = match &error {
             Error::Invalid { .. } => self.seq + 1 < db.oldest_change(),
             // A sync that failed may have been followed by one that "succeeded".
-            Error::Corrupt { .. } => self.disk_fails,
+            Error::Corrupt { .. } => self.disk_failed,
             _ => false,
         };
         if !may_be {

@@ -134,7 +134,7 @@ impl World<'_> {
             oracle: Oracle::new(10_000),
             snapshots: [const { None }; 3],
             scans: [const { None }; 2],
-            follower: Follower::new(config.faults),
+            follower: Follower::default(),
             disturbed: false,
             stopping: false,
             full_until: None,
@@ -452,6 +452,7 @@ impl World<'_> {
             }
             Op::Fault { nth, operation, kind } => {
                 self.disk.fail(Fault::nth(*nth, *kind).on(*operation));
+                self.follower.disk_failed = true;
                 self.disturbed = true;
                 Ok(())
             }
