@@ -6,7 +6,7 @@
 //! [`Options::keep_changes_bytes`](crate::Options::keep_changes_bytes).
 //!
 //! # Where it sits
-//! On `wal` and `record`. Maintenance and writers tell [`History`] which logs begin and go; nobody waits for a reader.
+//! On `wal`, `record` and the history of logs, which writers and maintenance keep; nobody waits for a reader.
 //!
 //! # Invariants
 //! - I1. A change is handed out only when readers see it, in sequence order, and whole.
@@ -21,12 +21,9 @@
 //! A reader holds no log back, so a slow one costs no space; it starts anew from a snapshot when it is told that what it asks
 //! for has gone. Holding logs for readers, as replication slots do, would let one that never comes back fill the disk.
 
-use std::collections::VecDeque;
-
 use cairndb_storage::File;
 
 use super::Engine;
-use super::handle::Shared;
 use crate::batch::decode_batch;
 use crate::error::{Error, Result};
 use crate::files::open_file;
@@ -34,74 +31,6 @@ use crate::header::{HEADER_LEN, Header};
 use crate::key::{EntryRef, KEYSPACE_SYSTEM, KeyRange, Kind, SeqNo};
 use crate::record::{Found, RecordKind, RecordReader};
 use crate::sync::Arc;
-use crate::wal::PassedLog;
-
-/// The logs whose batches can be read, oldest first. The last is being written, and its room is not counted yet.
-#[derive(Default)]
-pub(super) struct History(VecDeque<PassedLog>);
-
-impl History {
-    pub(super) fn new(logs: impl IntoIterator<Item = PassedLog>) -> History {
-        History(logs.into_iter().collect())
-    }
-
-    /// A log has begun.
-    pub(super) fn begin(&mut self, header: Header) {
-        self.0.push_back(PassedLog { header, room: 0 });
-    }
-
-    /// The log that was being written has come to its end, and takes `room` bytes.
-    pub(super) fn end(&mut self, room: u64) {
-        if let Some(last) = self.0.back_mut() {
-            last.room = room;
-        }
-    }
-
-    /// Drops logs before number `needed` until the others of those take no more than `keep_bytes`: returns their numbers.
-    pub(super) fn trim(&mut self, needed: u64, keep_bytes: u64) -> Vec<u64> {
-        let mut dropped = Vec::new();
-        while self.passed_bytes(needed) > keep_bytes
-            && let Some(log) = self.0.pop_front()
-        {
-            dropped.push(log.header.name.number);
-        }
-        dropped
-    }
-
-    /// Drops the logs up to `number` that are before number `needed`: returns their numbers.
-    fn drop_up_to(&mut self, number: u64, needed: u64) -> Vec<u64> {
-        let mut dropped = Vec::new();
-        while let Some(log) = self.0.pop_front_if(|log| log.header.name.number < needed.min(number + 1)) {
-            dropped.push(log.header.name.number);
-        }
-        dropped
-    }
-
-    /// What the logs before number `needed` take, in bytes.
-    pub(super) fn passed_bytes(&self, needed: u64) -> u64 {
-        self.0.iter().filter(|log| log.header.name.number < needed).map(|log| log.room).sum()
-    }
-
-    pub(super) fn contains(&self, number: u64) -> bool {
-        self.0.iter().any(|log| log.header.name.number == number)
-    }
-
-    /// The first sequence number whose change can be read.
-    pub(super) fn oldest_seq(&self) -> SeqNo {
-        self.0.front().map_or(SeqNo::MAX, |log| log.header.own[2])
-    }
-
-    /// The log in which changes behind `since` begin; `None` if it has gone.
-    fn log_behind(&self, since: SeqNo) -> Option<Header> {
-        self.0.iter().rev().map(|log| log.header).find(|header| header.own[2] <= since.saturating_add(1))
-    }
-
-    /// The log after number `number`, which says where that one ends. `None` in the place of a log that has gone.
-    fn after(&self, number: u64) -> Option<Option<Header>> {
-        let index = self.0.iter().position(|log| log.header.name.number == number)?;
-        Some(self.0.get(index + 1).map(|log| log.header))
-    }
-}
 
 /// A batch that was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -149,7 +78,9 @@ pub enum ChangeKind {
 
 /// A place in the sequence of changes, from which they are read as they come. See [`Db::changes`](crate::Db::changes).
 pub struct Changes {
-    shared: Arc<Shared>,
+    engine: Arc<Engine>,
+    #[expect(dead_code, reason = "held for its drop")]
+    database: Arc<dyn Send + Sync>,
     /// Everything up to this has been handed out, or was never written.
     seen: SeqNo,
     place: Place,
@@ -187,19 +118,19 @@ impl Place {
 }
 
 impl Changes {
-    pub(super) fn new(shared: Arc<Shared>, since: SeqNo) -> Result<Changes> {
-        let engine = &shared.engine;
+    /// `database` is what keeps it open.
+    pub(super) fn new(engine: Arc<Engine>, database: Arc<dyn Send + Sync>, since: SeqNo) -> Result<Changes> {
         if engine.read_only {
             return Err(Error::ReadOnly);
         }
-        let place = Place::behind(engine, since)?;
+        let place = Place::behind(&engine, since)?;
         let visible = engine.visible();
         if since > visible {
             return Err(Error::invalid(format_args!(
                 "the last change is {visible}; there is none behind {since}"
             )));
         }
-        Ok(Changes { place, seen: since, shared })
+        Ok(Changes { engine, database, seen: since, place })
     }
 
     /// The next change; `None` if there is none yet.
@@ -207,8 +138,7 @@ impl Changes {
     /// Errors: `Invalid` if changes that were not read yet have gone, and with them the way to the next; `Corrupt`; `Io`;
     /// `Closed`.
     pub fn next_change(&mut self) -> Result<Option<Change>> {
-        let shared = Arc::clone(&self.shared);
-        let engine = &shared.engine;
+        let engine = &Arc::clone(&self.engine);
         loop {
             engine.check_open()?;
             let visible = engine.visible();

@@ -226,7 +226,8 @@ impl Db {
     /// ```
     pub fn changes(&self, since: SeqNo) -> Result<Changes> {
         self.engine().check_open()?;
-        Changes::new(Arc::clone(&self.reader.shared), since)
+        let database = Arc::clone(&self.reader.shared) as Arc<dyn Send + Sync>;
+        Changes::new(Arc::clone(self.engine()), database, since)
     }
 
     /// The first sequence number whose change can be read: [`Db::changes`] takes any `since` from the one before it on.

@@ -17,7 +17,7 @@ use std::collections::VecDeque;
 use cairndb_storage::{FileKind, FileName};
 
 use super::Engine;
-use super::changes::History;
+use super::history::History;
 use crate::compaction::{Outside, Owed, Progress, Run, Shape, Task, Waiting, due, everything, owed};
 use crate::cursor::Cursor;
 use crate::error::{Error, Result};

@@ -13,6 +13,7 @@
 //! - I2. `visible` rises only after the entries up to it are in a memtable that `current` names (promise 3).
 
 mod stats;
+mod history;
 mod write;
 mod maintain;
 mod open;
@@ -44,7 +45,7 @@ use crate::sync::{Arc, AtomicBool, Condvar, Mutex, Ordering};
 use crate::version::Version;
 use crate::view::{Tables, View};
 use crate::wal::Checkpoint;
-use changes::History;
+use history::History;
 use maintain::Maintenance;
 use stats::Counters;
 use write::{Log, Queue};

@@ -16,7 +16,7 @@ use std::collections::VecDeque;
 
 use cairndb_storage::{File, FileKind, FileName, Lock, LockMode, Storage};
 
-use super::changes::History;
+use super::history::History;
 use super::maintain::Maintenance;
 use super::stats::Counters;
 use super::write::{Log, Queue, TABLE_ENTRY_LEN};
