@@ -140,7 +140,7 @@ Examples:
     Stats(Stats),
     /// Print a WAL, SSTable or manifest as fields
     Inspect(Inspect),
-    /// Serve the database to clients of Redis
+    /// Serve the database to clients of Redis, and over HTTP
     Serve(Serve),
     /// See it all at work on real data: load, read back, scan, delete, reopen, verify, compact
     Demo(Demo),
@@ -356,6 +356,7 @@ Examples:
   cairn serve
   cairn serve --listen 127.0.0.1:6380 --durability os
   redis-cli set greeting hello              with the server running
+  curl http://127.0.0.1:8379/v1/kv/greeting
   cairn get greeting                        once it has stopped")]
 pub(crate) struct Serve {
     /// A TOML file of settings, whose keys are the names of these flags

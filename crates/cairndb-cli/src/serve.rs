@@ -1,10 +1,10 @@
-//! Serve: the database behind the Redis protocol, until the process is asked to end.
+//! Serve: the database behind the Redis protocol and HTTP, until the process is asked to end.
 //!
 //! # Where it sits
 //! The only command that `cairndb-server` is behind; this file brings flags, environment and file together, and turns the
 //! server's errors into advice.
 
-use cairndb_server::{Config, Error, Layers, LogFormat, LogLevel, Origin};
+use cairndb_server::{Config, Error, Layers, LogFormat, LogLevel, Origin, Protocol};
 use tracing_subscriber::filter::LevelFilter;
 
 use crate::args::Serve;
@@ -60,10 +60,14 @@ fn layers(serve: &Serve) -> Result<Layers, Failure> {
 
 fn failure(error: Error) -> Failure {
     match &error {
-        Error::Io { source, .. } if source.kind() == std::io::ErrorKind::AddrInUse => {
-            Failure::hinted(&error, "--listen chooses another port: --listen 127.0.0.1:6380")
+        Error::Listen { protocol, source, .. } if source.kind() == std::io::ErrorKind::AddrInUse => {
+            let hint = match protocol {
+                Protocol::Redis => "--listen chooses another port: --listen 127.0.0.1:6380",
+                Protocol::Http => "--http chooses another port: --http 127.0.0.1:8380, or --http '' for none",
+            };
+            Failure::hinted(&error, hint)
         }
-        Error::Io { .. } | Error::Settings(_) => Failure::told(&error),
+        Error::Listen { .. } | Error::Io { .. } | Error::Settings(_) => Failure::told(&error),
         Error::Engine(engine) => Failure::Engine(engine.clone()),
     }
 }

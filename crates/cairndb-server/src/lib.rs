@@ -1,4 +1,4 @@
-//! The server: the same database directory behind the Redis protocol.
+//! The server: the same database directory behind the Redis protocol and HTTP.
 //!
 //! Rooms, in the order in which they are best read: `resp` (the protocol), `store` (turns that share a write and a sync),
 //! `acl` (users, and what they may), `commands` (a row and a function each), `client`, `memory` and `pubsub` (what is
@@ -13,6 +13,7 @@ mod connection;
 mod events;
 mod float;
 mod glob;
+mod http;
 mod listen;
 mod log;
 mod memory;
@@ -31,6 +32,7 @@ mod sweep;
 mod threads;
 
 pub use cairndb::Durability;
-pub use listen::{Error, Running, start};
+pub use http::Http;
+pub use listen::{Error, Protocol, Running, start};
 pub use process::run;
 pub use settings::{Config, Layers, Limits, LogFormat, LogLevel, Origin, SETTINGS, Setting, Value};

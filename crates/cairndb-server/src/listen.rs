@@ -11,8 +11,10 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Handle, Runtime};
 use tokio::sync::watch;
+use tokio::task::JoinHandle;
 
 use crate::connection::Connection;
+use crate::http;
 use crate::log;
 use crate::metrics::{self, StorageMeter, Timed};
 use crate::server::Server;
@@ -32,6 +34,15 @@ pub enum Error {
     Engine(cairndb::Error),
     /// A setting cannot be so: which, where it was set, and why.
     Settings(String),
+    /// Nobody can listen there.
+    Listen {
+        /// Which protocol was to be spoken.
+        protocol: Protocol,
+        /// Where.
+        address: String,
+        /// Why it failed.
+        source: io::Error,
+    },
     /// The network's, or the operating system's.
     Io {
         /// What was being done.
@@ -41,9 +52,20 @@ pub enum Error {
     },
 }
 
+/// What is spoken at an address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// Redis's.
+    Redis,
+    /// HTTP.
+    Http,
+}
+
 /// A server that runs, on threads of its own.
 pub struct Running {
     address: SocketAddr,
+    http_address: Option<SocketAddr>,
+    http: Option<JoinHandle<()>>,
     stop: watch::Sender<bool>,
     runtime: Runtime,
     clients: Threads,
@@ -53,18 +75,20 @@ pub struct Running {
 
 /// Opens the database and serves it.
 ///
-/// Errors: `Engine` as `cairndb::Options::open`; `Io` where nobody can listen.
+/// Errors: `Engine` as `cairndb::Options::open`; `Listen` where nobody can listen; `Io`.
 ///
 /// ```
-/// # use cairndb_server::{Config, Durability};
+/// # use cairndb_server::{Config, Durability, Http};
 /// # let directory = std::env::temp_dir().join(format!("cairn-doc-{}", std::process::id()));
 /// let running = cairndb_server::start(Config {
 ///     directory: directory.clone(),
 ///     listen: "127.0.0.1:0".into(),
 ///     durability: Durability::Os,
+///     http: Http { listen: "127.0.0.1:0".into(), ..Http::default() },
 ///     ..Config::default()
 /// })?;
 /// println!("redis-cli -p {}", running.address().port());
+/// println!("curl http://{}/v1/kv/greeting", running.http_address().expect("it was asked for"));
 /// running.stop()?;
 /// # std::fs::remove_dir_all(directory).ok();
 /// # Ok::<(), cairndb_server::Error>(())
@@ -88,8 +112,11 @@ pub(crate) fn start_on(runtime: Runtime, mut config: Config) -> Result<Running, 
         ..cairndb::Options::default()
     };
     // Before the database: a busy port must not cost a recovery.
-    let listener = runtime.block_on(socket::listen(&config.listen, &config))?;
-    let address = listener.local_addr().map_err(|source| Error::io("cannot tell the address", source))?;
+    let (listener, address) = runtime.block_on(bind(Protocol::Redis, &config.listen, &config))?;
+    let http_listener = match &*config.http.listen {
+        "" => None,
+        listen => Some(runtime.block_on(bind(Protocol::Http, listen, &config))?),
+    };
     log::opening(&config);
     let meter = Arc::new(StorageMeter::default());
     let storage = Native::create(&config.directory)
@@ -100,19 +127,33 @@ pub(crate) fn start_on(runtime: Runtime, mut config: Config) -> Result<Running, 
     let clients = threads.map_err(|source| Error::io("cannot start threads", source))?;
     config.listen = address.to_string();
     let server = Arc::new(Server::new(db.clone(), meter, config).map_err(Error::Engine)?);
-    log::serving(&server.settings(), address);
+    let http_address = http_listener.as_ref().map(|(_, address)| *address);
+    log::serving(&server.settings(), address, http_address);
     let (stop, stopped) = watch::channel(false);
     runtime.spawn(watch_engine(db.clone(), stopped.clone()));
     runtime.spawn(crate::sweep::sweep(server.clone(), stopped.clone()));
     runtime.spawn(metrics::watch_rates(server.clone(), stopped.clone()));
-    runtime.spawn(accept(server.clone(), clients.handles(), listener, stopped));
-    Ok(Running { address, stop, runtime, clients, server, db })
+    runtime.spawn(accept(server.clone(), clients.handles(), listener, stopped.clone()));
+    let http = http_listener
+        .map(|(listener, _)| runtime.spawn(http::accept(server.clone(), listener, stopped.clone())));
+    Ok(Running { address, http_address, http, stop, runtime, clients, server, db })
+}
+
+async fn bind(protocol: Protocol, place: &str, config: &Config) -> Result<(TcpListener, SocketAddr), Error> {
+    let listener = socket::listen(protocol, place, config).await?;
+    let address = listener.local_addr().map_err(|source| Error::io("cannot tell the address", source))?;
+    Ok((listener, address))
 }
 
 impl Running {
     /// Where the Redis protocol is spoken.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where HTTP is, if it is.
+    pub fn http_address(&self) -> Option<SocketAddr> {
+        self.http_address
     }
 
     /// Returns when a client has asked for the end, by `SHUTDOWN`. It is up to the caller to bring it about.
@@ -137,6 +178,9 @@ impl Running {
         _ = self.stop.send(true);
         self.server.clients().iter().for_each(|client| client.wake.notify_one());
         let drained = async {
+            if let Some(http) = self.http {
+                _ = http.await;
+            }
             while !self.server.clients().is_empty() {
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
@@ -162,6 +206,7 @@ impl std::fmt::Display for Error {
         match self {
             Error::Engine(error) => error.fmt(f),
             Error::Settings(what) => f.write_str(what),
+            Error::Listen { address, source, .. } => write!(f, "cannot listen on {address}: {source}"),
             Error::Io { what, source } => write!(f, "{what}: {source}"),
         }
     }
@@ -172,7 +217,7 @@ impl std::error::Error for Error {
         match self {
             Error::Engine(error) => Some(error),
             Error::Settings(_) => None,
-            Error::Io { source, .. } => Some(source),
+            Error::Listen { source, .. } | Error::Io { source, .. } => Some(source),
         }
     }
 }

@@ -42,8 +42,9 @@ pub(crate) fn opened(report: &RecoveryReport) {
 }
 
 /// Clients can come.
-pub(crate) fn serving(config: &Config, redis: SocketAddr) {
-    info!(db = %Path(config), %redis, durability = %config.durability_word(), "serving");
+pub(crate) fn serving(config: &Config, redis: SocketAddr, http: Option<SocketAddr>) {
+    let http = http.map(tracing::field::display);
+    info!(db = %Path(config), %redis, http, durability = %config.durability_word(), "serving");
 }
 
 /// No more clients are let in, and those who are there get their last replies.
@@ -127,7 +128,7 @@ pub(crate) struct Turns {
 
 impl Turns {
     /// A turn was written, or was not.
-    pub(crate) fn ended<E: AsRef<Error>>(&self, result: &Result<(), E>, took: Duration, entries: usize) {
+    pub(crate) fn ended<T, E: AsRef<Error>>(&self, result: &Result<T, E>, took: Duration, entries: u64) {
         if took >= SLOW
             && let Some(times) = self.slow.now()
         {
@@ -135,12 +136,12 @@ impl Turns {
         }
         match result.as_ref().map_err(AsRef::as_ref) {
             // Mostly there is nothing to tell, and nothing to store.
-            Ok(()) if self.disk_full.load(Ordering::Relaxed) => {
+            Ok(_) if self.disk_full.load(Ordering::Relaxed) => {
                 if entries > 0 && self.disk_full.swap(false, Ordering::Relaxed) {
                     info!("the disk has room again: writes go on");
                 }
             }
-            Ok(()) => {}
+            Ok(_) => {}
             Err(error @ Error::DiskFull { .. }) => {
                 if !self.disk_full.swap(true, Ordering::Relaxed) {
                     error!(%error, "the disk is full: writes are refused, reads go on");

@@ -99,6 +99,11 @@ impl Server {
         self.settings.read().unwrap_or_else(PoisonError::into_inner).limits
     }
 
+    /// The longest body of a request over HTTP, in bytes: two of them are as long as a batch may be.
+    pub(crate) fn body_len_max(&self) -> usize {
+        self.store.batch_len_max() / 2
+    }
+
     /// A client that has come; `None` if there are as many as there may be.
     pub(crate) fn enter(&self, address: String, local_address: String) -> Option<Client> {
         let mut clients = self.lock_clients();

@@ -6,14 +6,14 @@ use std::net::SocketAddr;
 use socket2::{SockRef, TcpKeepalive};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
-use crate::listen::Error;
+use crate::listen::{Error, Protocol};
 use crate::settings::{Config, Limits};
 
 /// Listens at `place`, a host and a port; where the host has several addresses, at the first that can be had.
 ///
-/// Errors: `Io`; `Settings` for a place that others can reach, where nobody asks them for a password.
-pub(crate) async fn listen(place: &str, config: &Config) -> Result<TcpListener, Error> {
-    let cannot = |source| Error::io(&format!("cannot listen on {place}"), source);
+/// Errors: `Listen`; `Settings` for a place that others can reach, where nobody asks them for a password.
+pub(crate) async fn listen(protocol: Protocol, place: &str, config: &Config) -> Result<TcpListener, Error> {
+    let cannot = |source| Error::Listen { protocol, address: place.to_string(), source };
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
     for address in tokio::net::lookup_host(place).await.map_err(cannot)? {
         protect(address, config)?;

@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Instant;
 
-use cairndb::{Batch, Db, KeyRange, Keyspace, Value};
+use cairndb::{Batch, Db, Entry, KeyRange, Keyspace, SeqNo, Value};
 use tokio::sync::Notify;
 
 use crate::events::Event;
@@ -50,6 +50,8 @@ pub(crate) struct Store {
     /// How long the batch is that gathers: what each command looks at first.
     gathered_len: AtomicUsize,
     turn_len_max: usize,
+    /// The longest batch, in bytes: longer ones the engine refuses.
+    batch_len_max: usize,
     log: log::Turns,
     pub(crate) turns: TurnMeter,
     counted: Mutex<Option<Counted>>,
@@ -77,6 +79,8 @@ struct Turn {
     gathering: Staged,
     /// What the turn that is being written changes, and how that will end.
     committing: Option<(Overlay, Arc<Outcome>)>,
+    /// The last number of the turns that have settled.
+    settled_seq: SeqNo,
     watches: HashMap<(usize, Vec<u8>), Vec<Weak<AtomicBool>>>,
 }
 
@@ -107,10 +111,25 @@ struct Overlay {
 
 #[derive(Default)]
 struct Changes {
-    /// Whether everything that was there before the turn is gone.
-    cleared: bool,
-    /// What each key holds now; `None` for nothing.
-    entries: BTreeMap<Vec<u8>, Option<Held>>,
+    /// Of these stretches everything is gone that is not among the entries.
+    gone: Vec<Stretch>,
+    entries: BTreeMap<Vec<u8>, Change>,
+}
+
+/// What a turn does to a key.
+#[derive(Clone)]
+struct Change {
+    /// What the key holds then; `None` for nothing.
+    held: Option<Held>,
+    /// Which entry of the turn's batch does it.
+    index: u64,
+}
+
+/// Keys from `start` on, and before `end` if there is one.
+#[derive(Clone, Default)]
+pub(crate) struct Stretch {
+    pub(crate) start: Vec<u8>,
+    pub(crate) end: Option<Vec<u8>>,
 }
 
 /// How a turn ended, for those who wait for it.
@@ -120,8 +139,27 @@ pub(crate) struct Outcome {
     done: Notify,
 }
 
-/// Whether the turn was written, or why not.
-pub(crate) type Settled = Result<(), Arc<cairndb::Error>>;
+/// The sequence number of the first entry that the turn has written, or why it has not.
+pub(crate) type Settled = Result<SeqNo, Arc<cairndb::Error>>;
+
+/// Which write put a value there.
+#[derive(Clone)]
+pub(crate) enum Revision {
+    /// The one with this sequence number.
+    Written(SeqNo),
+    /// The one at this index of a turn that has not settled: nobody outside can know its number.
+    Staged(Arc<Outcome>, u64),
+}
+
+impl Revision {
+    /// The write's sequence number; `None` while its turn has not settled, or if it failed.
+    pub(crate) fn seq(&self) -> Option<SeqNo> {
+        match self {
+            Revision::Written(seq) => Some(*seq),
+            Revision::Staged(outcome, index) => Some(outcome.result.get()?.as_ref().ok()? + index),
+        }
+    }
+}
 
 /// What a key holds.
 #[derive(Clone)]
@@ -132,6 +170,54 @@ pub(crate) struct Held {
 
 /// Keys, and what each holds.
 type Entries = Vec<(Vec<u8>, Held)>;
+
+impl Held {
+    fn is_live(&self, now_ms: u64) -> bool {
+        self.expires_at_ms.is_none_or(|at| at > now_ms)
+    }
+}
+
+impl Stretch {
+    fn contains(&self, key: &[u8]) -> bool {
+        *self.start <= *key && self.end.as_ref().is_none_or(|end| *key < **end)
+    }
+
+    fn is_everything(&self) -> bool {
+        self.start.is_empty() && self.end.is_none()
+    }
+
+    fn range(self) -> KeyRange {
+        let end = self.end.map_or(Bound::Unbounded, Bound::Excluded);
+        KeyRange::from((Bound::Included(self.start), end))
+    }
+}
+
+impl Changes {
+    /// What the key holds, if the turn does anything to it.
+    fn get(&self, key: &[u8]) -> Option<Option<(&Held, u64)>> {
+        match self.entries.get(key) {
+            Some(change) => Some(change.held.as_ref().map(|held| (held, change.index))),
+            None => self.is_gone(key).then_some(None),
+        }
+    }
+
+    fn is_gone(&self, key: &[u8]) -> bool {
+        self.gone.iter().any(|stretch| stretch.contains(key))
+    }
+
+    fn is_all_gone(&self) -> bool {
+        self.gone.iter().any(Stretch::is_everything)
+    }
+
+    fn take_away(&mut self, stretch: Stretch) {
+        if stretch.is_everything() {
+            *self = Changes::default();
+        } else {
+            self.entries.retain(|key, _| !stretch.contains(key));
+        }
+        self.gone.push(stretch);
+    }
+}
 
 /// A value, out of the engine's memory or a turn's.
 #[derive(Clone)]
@@ -161,9 +247,12 @@ pub(crate) struct Data<'a> {
 impl Store {
     /// A turn takes no more commands than fit into `turn_len_max` bytes, and one more.
     pub(crate) fn new(db: Db, turn_len_max: usize, now_ms: fn() -> u64) -> cairndb::Result<Store> {
+        let batch_len_max = (db.stats().memory_budget_bytes / 4) as usize;
         let databases = (0..DATABASES).map(|n| db.keyspace(n as u8)).collect::<cairndb::Result<_>>()?;
         let own = db.keyspace(KEYSPACE_SERVER)?;
-        let turn = Turn { gathering: Staged::default(), committing: None, watches: HashMap::new() };
+        let settled_seq = db.snapshot()?.seq();
+        let turn =
+            Turn { gathering: Staged::default(), committing: None, settled_seq, watches: HashMap::new() };
         Ok(Store {
             db,
             databases,
@@ -171,6 +260,7 @@ impl Store {
             turn: Mutex::new(turn),
             gathered_len: AtomicUsize::new(0),
             turn_len_max,
+            batch_len_max,
             log: log::Turns::default(),
             turns: TurnMeter::default(),
             counted: Mutex::default(),
@@ -197,6 +287,16 @@ impl Store {
     pub(crate) fn has_due(&self) -> cairndb::Result<bool> {
         let due = KeyRange::from(vec![EXPIRY]..expiry_key((self.now_ms)() + 1, 0, b""));
         self.own.scan(due).next().transpose().map(|first| first.is_some())
+    }
+
+    /// What a key holds in the present, and which write put it there.
+    pub(crate) fn entry(&self, database: usize, key: &[u8]) -> cairndb::Result<Option<Entry>> {
+        self.databases[database].get_entry(key)
+    }
+
+    /// The longest batch, in bytes.
+    pub(crate) fn batch_len_max(&self) -> usize {
+        self.batch_len_max
     }
 
     /// How many keys each database has. Of many, some are counted, and the rest estimated; and as long as nothing is written,
@@ -271,12 +371,15 @@ impl Store {
     }
 
     fn commit(&self, Led { batch, events, outcome, commands }: Led, publish: &impl Fn(Vec<Event>)) {
-        let (began, entries) = (Instant::now(), batch.len());
-        let settled = self.db.write(batch).map(drop).map_err(Arc::new);
+        let (began, count) = (Instant::now(), batch.len() as u64);
+        let settled = self.db.write(batch).map(|last| last + 1 - count).map_err(Arc::new);
         let took = began.elapsed();
-        self.log.ended(&settled, took, entries);
-        self.turns.ended(took, commands, entries);
+        self.log.ended(&settled, took, count);
+        self.turns.ended(took, commands, count as usize);
         let mut turn = self.lock();
+        if let Ok(first) = &settled {
+            turn.settled_seq = first + count - 1;
+        }
         turn.committing = None;
         let failed = settled.is_err().then(|| std::mem::take(&mut turn.gathering).outcome);
         let next = turn.gathering.outcome.clone();
@@ -309,12 +412,40 @@ impl<'a> Data<'a> {
         Some(turn.gathering.outcome.clone())
     }
 
+    /// The turn, if `len` bytes more would be more than one batch may have: then it has to settle first.
+    pub(crate) fn lacks_room(&self, len: usize) -> Option<Arc<Outcome>> {
+        let gathering = &self.turn.as_ref()?.gathering;
+        let is_full = gathering.batch.encoded_len().saturating_add(len) > self.store.batch_len_max;
+        (is_full && !gathering.batch.is_empty()).then(|| gathering.outcome.clone())
+    }
+
     pub(crate) fn get(&self, database: usize, key: &[u8]) -> cairndb::Result<Option<Held>> {
         if let Some(staged) = self.staged(database, key) {
-            return Ok(staged.filter(|held| held.expires_at_ms.is_none_or(|at| at > self.now_ms)).cloned());
+            return Ok(staged.map(|(held, _)| held).filter(|held| held.is_live(self.now_ms)).cloned());
         }
         let entry = self.store.databases[database].get_entry(key)?;
         Ok(entry.map(|entry| Held { value: Bytes::Stored(entry.value), expires_at_ms: entry.expires_at_ms }))
+    }
+
+    /// Which write put there what `key` holds; `None` if it holds nothing.
+    pub(crate) fn revision(&self, database: usize, key: &[u8]) -> cairndb::Result<Option<Revision>> {
+        let stored = || self.store.databases[database].get_entry(key);
+        let Some(staged) = self.staged(database, key) else {
+            return Ok(stored()?.map(|entry| Revision::Written(entry.seq)));
+        };
+        let Some((_, revision)) = staged.filter(|(held, _)| held.is_live(self.now_ms)) else {
+            return Ok(None);
+        };
+        // Readers of the present may have seen what is being committed, and know it by its number.
+        if let Some(turn) = &self.turn
+            && let Revision::Staged(outcome, _) = &revision
+            && !Arc::ptr_eq(outcome, &turn.gathering.outcome)
+            && let Some(entry) = stored()?
+            && entry.seq > turn.settled_seq
+        {
+            return Ok(Some(Revision::Written(entry.seq)));
+        }
+        Ok(Some(revision))
     }
 
     /// Several keys, at one moment.
@@ -343,23 +474,21 @@ impl<'a> Data<'a> {
     }
 
     /// What the turns that have not settled say of a key; `None` if nothing.
-    fn staged(&self, database: usize, key: &[u8]) -> Option<Option<&Held>> {
+    fn staged(&self, database: usize, key: &[u8]) -> Option<Option<(&Held, Revision)>> {
         let turn = self.turn.as_ref()?;
-        let overlays = [Some(&turn.gathering.overlay), turn.committing.as_ref().map(|(overlay, _)| overlay)];
-        for changes in overlays.into_iter().flatten().map(|overlay| &overlay.databases[database]) {
-            if let Some(entry) = changes.entries.get(key) {
-                return Some(entry.as_ref());
-            }
-            if changes.cleared {
-                return Some(None);
-            }
-        }
-        None
+        let gathering = (&turn.gathering.overlay, &turn.gathering.outcome);
+        let committing = turn.committing.as_ref().map(|(overlay, outcome)| (overlay, outcome));
+        let mut turns = [Some(gathering), committing].into_iter().flatten();
+        turns.find_map(|(overlay, outcome)| {
+            let held = overlay.databases[database].get(key)?;
+            Some(held.map(|(held, index)| (held, Revision::Staged(outcome.clone(), index))))
+        })
     }
 
     /// Gives `key` this value; `expires_at_ms` of `None` for ever.
     pub(crate) fn put(&mut self, database: usize, key: &[u8], value: &[u8], expires_at_ms: Option<u64>) {
         let turn = self.turn();
+        let index = turn.gathering.batch.len() as u64;
         let batch = turn.gathering.batch.keyspace(database as u8);
         match expires_at_ms {
             Some(at) => batch.put_with_expiry(key, value, at),
@@ -371,19 +500,26 @@ impl<'a> Data<'a> {
             turn.gathering.batch.keyspace(KEYSPACE_SERVER).put(expiry_key(at, database, key), b"");
         }
         let held = Held { value: Bytes::Staged(value.into()), expires_at_ms };
-        turn.stage(database, key, Some(held));
+        turn.stage(database, key, Change { held: Some(held), index });
     }
 
     /// Takes `key` away, whether it is there or not.
     pub(crate) fn delete(&mut self, database: usize, key: &[u8]) {
         let turn = self.turn();
+        let index = turn.gathering.batch.len() as u64;
         turn.gathering.batch.keyspace(database as u8).delete(key);
-        turn.stage(database, key, None);
+        turn.stage(database, key, Change { held: None, index });
     }
 
     /// Takes every key of a database away.
     pub(crate) fn clear(&mut self, database: usize) {
-        let watched = self.turn().watches.keys().filter(|(watched, _)| *watched == database);
+        self.delete_range(database, Stretch::default());
+    }
+
+    /// Takes every key of a stretch away.
+    pub(crate) fn delete_range(&mut self, database: usize, stretch: Stretch) {
+        let watched = self.turn().watches.keys();
+        let watched = watched.filter(|(watched, key)| *watched == database && stretch.contains(key));
         let watched: Vec<Vec<u8>> = watched.map(|(_, key)| key.clone()).collect();
         for key in watched {
             // A key that is not there stays so; one that cannot be read might be.
@@ -394,8 +530,8 @@ impl<'a> Data<'a> {
             }
         }
         let turn = self.turn();
-        turn.gathering.batch.keyspace(database as u8).delete_range(..);
-        turn.gathering.overlay.databases[database] = Changes { cleared: true, entries: BTreeMap::new() };
+        turn.gathering.batch.keyspace(database as u8).delete_range(stretch.clone().range());
+        turn.gathering.overlay.databases[database].take_away(stretch);
     }
 
     /// Exchanges what two databases hold, unless it is more than half of what a batch may hold: then `false`, and nothing is
@@ -489,11 +625,14 @@ impl<'a> Data<'a> {
             from => from,
         };
         let mut staged = changes.entries.range::<[u8], _>((start, Bound::Unbounded)).peekable();
-        let mut stored = (!changes.cleared)
+        let mut stored = (!changes.is_all_gone())
             .then(|| self.store.databases[database].scan(KeyRange::from((owned(start), Bound::Unbounded))))
             .into_iter()
             .flatten()
             .map(|item| item.map(|(key, _)| key))
+            .filter(
+                |item| !matches!(item, Ok(key) if changes.is_gone(key) && !changes.entries.contains_key(key)),
+            )
             .peekable();
         loop {
             if let Some(Err(_)) = stored.peek() {
@@ -507,13 +646,11 @@ impl<'a> Data<'a> {
                 (stored, _) => stored.is_none(),
             };
             let key = if take_staged {
-                let Some((key, held)) = staged.next() else { return Ok(()) };
+                let Some((key, change)) = staged.next() else { return Ok(()) };
                 if next_stored == Some(key) {
                     stored.next();
                 }
-                let live =
-                    held.as_ref().is_some_and(|held| held.expires_at_ms.is_none_or(|at| at > self.now_ms));
-                if !live {
+                if !change.held.as_ref().is_some_and(|held| held.is_live(self.now_ms)) {
                     continue;
                 }
                 key.clone()
@@ -536,10 +673,8 @@ impl<'a> Data<'a> {
         let Some(turn) = &self.turn else { return all };
         let overlays = [turn.committing.as_ref().map(|(overlay, _)| overlay), Some(&turn.gathering.overlay)];
         for changes in overlays.into_iter().flatten().map(|overlay| &overlay.databases[database]) {
-            if changes.cleared {
-                all = Changes { cleared: true, entries: BTreeMap::new() };
-            }
-            all.entries.extend(changes.entries.iter().map(|(key, held)| (key.clone(), held.clone())));
+            changes.gone.iter().for_each(|stretch| all.take_away(stretch.clone()));
+            all.entries.extend(changes.entries.iter().map(|(key, change)| (key.clone(), change.clone())));
         }
         all
     }
@@ -558,8 +693,8 @@ impl Drop for Data<'_> {
 }
 
 impl Turn {
-    fn stage(&mut self, database: usize, key: &[u8], held: Option<Held>) {
-        self.gathering.overlay.databases[database].entries.insert(key.to_vec(), held);
+    fn stage(&mut self, database: usize, key: &[u8], change: Change) {
+        self.gathering.overlay.databases[database].entries.insert(key.to_vec(), change);
         if !self.watches.is_empty()
             && let Some(watches) = self.watches.remove(&(database, key.to_vec()))
         {

@@ -23,7 +23,7 @@ impl Serving {
     }
 
     fn command(cairn: &Cairn, more: &[&str]) -> Command {
-        cairn.command(["serve", "--listen", "127.0.0.1:0"].iter().chain(more))
+        cairn.command(["serve", "--listen", "127.0.0.1:0", "--http", "127.0.0.1:0"].iter().chain(more))
     }
 
     fn spawn(command: &mut Command) -> Serving {
@@ -77,6 +77,9 @@ fn what_was_set_over_the_network_is_there_once_the_server_has_ended() {
 fn a_busy_port_is_told_with_the_way_out() {
     let cairn = Cairn::new();
     let serving = Serving::start(&cairn, &[]);
+    let args = ["serve", "--listen", "127.0.0.1:0", "--http", &serving.address];
+    let told = cairn.beside("other").run(args).failed_silently();
+    assert!(told.contains(&serving.address) && told.contains("--http 127.0.0.1:8380"), "{told}");
     let told = cairn.beside("other").run(["serve", "--listen", &serving.address]).failed_silently();
     assert!(told.contains(&serving.address) && told.contains("--listen 127.0.0.1:6380"), "{told}");
     assert!(!cairn.path("other").exists(), "nothing is made where nobody can be served");

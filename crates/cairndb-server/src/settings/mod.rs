@@ -18,6 +18,7 @@ use std::time::Duration;
 use cairndb::Durability;
 
 use crate::events::Wanted;
+use crate::http::Http;
 
 pub(crate) use file::rewrite;
 pub use layers::{Layers, Origin};
@@ -42,6 +43,8 @@ pub struct Config {
     pub memory_budget_bytes: u64,
     /// Which keyspace notifications are sent, by Redis's letters.
     pub keyspace_events: String,
+    /// HTTP, beside it.
+    pub http: Http,
     /// What one client, or all of them, may take.
     pub limits: Limits,
     /// How the log is written.
@@ -106,6 +109,7 @@ impl Default for Config {
             backup_directory: None,
             memory_budget_bytes: 256 << 20,
             keyspace_events: String::new(),
+            http: Http::default(),
             limits: Limits::default(),
             log_format: LogFormat::Text,
             log_level: LogLevel::Info,
@@ -200,6 +204,20 @@ pub static SETTINGS: &[Setting] = &[
         "Where the Redis protocol is spoken",
         |c| Value::Text(c.listen.clone()),
         |c, word| value::place(word).map(|place| c.listen = place),
+    ),
+    Setting::new(
+        "http",
+        "ADDRESS:PORT",
+        "Where HTTP is; nothing for nowhere",
+        |c| Value::Text(c.http.listen.clone()),
+        |c, word| value::place_if_any(word).map(|place| c.http.listen = place),
+    ),
+    Setting::new(
+        "http-host",
+        "NAME,NAME",
+        "What requests over HTTP may name as their Host beside this machine",
+        |c| Value::Text(c.http.hosts.join(",")),
+        |c, word| value::names(word).map(|names| c.http.hosts = names),
     ),
     Setting::new(
         "durability",

@@ -127,6 +127,16 @@ pub(super) fn place(word: &str) -> Result<String, String> {
     Ok(word.into())
 }
 
+/// As [`place`], or nothing.
+pub(super) fn place_if_any(word: &str) -> Result<String, String> {
+    if word.is_empty() { Ok(String::new()) } else { place(word) }
+}
+
+/// Names with commas between them.
+pub(super) fn names(word: &str) -> Result<Vec<String>, String> {
+    Ok(word.split(',').map(str::trim).filter(|name| !name.is_empty()).map(String::from).collect())
+}
+
 pub(super) fn events(word: &str) -> Result<String, String> {
     let letters = Wanted::parse(word.as_bytes()).map(|wanted| wanted.letters());
     letters.ok_or_else(|| "Invalid event class character. Use 'Ag$lshzxeKEtmdn'.".into())

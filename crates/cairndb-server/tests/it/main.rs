@@ -6,6 +6,7 @@
 
 mod client;
 mod differential;
+mod http;
 mod info;
 mod limits;
 mod running;
@@ -13,7 +14,7 @@ mod stream;
 mod users;
 mod wire;
 
-use cairndb_server::{Config, Durability, Running};
+use cairndb_server::{Config, Durability, Http, Running};
 use client::Client;
 use tempfile::TempDir;
 
@@ -35,6 +36,7 @@ impl Served {
             listen: "127.0.0.1:0".into(),
             durability: Durability::Os,
             memory_budget_bytes: 32 << 20,
+            http: Http { listen: "127.0.0.1:0".into(), ..Http::default() },
             ..Config::default()
         };
         change(&mut config);
