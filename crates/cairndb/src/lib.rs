@@ -27,6 +27,7 @@ mod batch;
 mod reserve;
 mod wal;
 mod cursor;
+mod publish;
 mod cache;
 mod range_delete;
 mod memtable;
@@ -35,9 +36,9 @@ mod merge;
 mod version;
 mod manifest;
 mod snapshot;
-mod publish;
 mod compaction;
 mod view;
+mod explain;
 pub mod roadmap_log;
 mod db;
 mod check;
@@ -58,6 +59,7 @@ pub use db::{
     Keyspace, LevelStats, Outcome, Reader, RecoveryReport, ReplayCheckpoint, ReplayReport, Snapshot, Stats,
 };
 pub use error::{Error, Result};
+pub use explain::{BlockLook, Look, LookAnswer, LookPlace};
 pub use inspect::inspect;
 pub use key::{Entry, KeyRange, SeqNo, Value};
 pub use options::{Clock, Compression, Durability, Ids, Options, Pace};

@@ -1,4 +1,5 @@
-//! Publish: a value that is replaced as a whole now and then, and taken by many threads all the time.
+//! Publish: a value that is replaced as a whole now and then, and taken by many threads all the time; and a count to which
+//! they add.
 //!
 //! Taking it means a lock for a moment and a count that goes up, and two processors that write one line of memory make
 //! each other wait: so there are several copies of the lock and of the count, and a thread stays with one. Whoever
@@ -76,6 +77,24 @@ impl<T> Published<T> {
             .collect();
         drop(latest);
         drop(replaced);
+    }
+}
+
+/// A count to which many threads add all the time.
+#[derive(Default)]
+pub(crate) struct StripedCount([CountStripe; STRIPES]);
+
+#[derive(Default)]
+#[repr(align(128))]
+struct CountStripe(AtomicU64);
+
+impl StripedCount {
+    pub(crate) fn add(&self, count: u64) {
+        self.0[stripe()].0.fetch_add(count, Ordering::Relaxed);
+    }
+
+    pub(crate) fn sum(&self) -> u64 {
+        self.0.iter().map(|stripe| stripe.0.load(Ordering::Relaxed)).sum()
     }
 }
 

@@ -26,7 +26,7 @@ use crate::merge::Merge;
 use crate::publish::Edition;
 use crate::range_delete::RangeDeletes;
 use crate::snapshot::Snapshots;
-use crate::sstable::{Keep, Table, TableCursor};
+use crate::sstable::{BlockEntry, Keep, Table, TableAnswer, TableCursor};
 use crate::sync::{Arc, AtomicBool, Ordering};
 use crate::version::{LevelCursor, Version};
 use crate::wal::Checkpoint;
@@ -96,14 +96,18 @@ impl View {
                 return Ok(None);
             }
         }
+        let mut passed_over = PassedOver::default();
         for table in self.candidates(key) {
             if let Some(deletes) = table.range_deletes()? {
                 deleted_at = deletes.newest_over(key, self.seq);
             }
-            if let Some(entry) = table.get(key, hash, self.seq)? {
-                return Ok(
-                    self.resolve(deleted_at, entry.seq, entry.kind, entry.expires_at_ms, || entry.value)
-                );
+            match table.get(key, hash, self.seq)? {
+                TableAnswer::Entry(entry) => {
+                    let BlockEntry { seq, kind, expires_at_ms, value } = entry;
+                    return Ok(self.resolve(deleted_at, seq, kind, expires_at_ms, || value));
+                }
+                TableAnswer::FilteredOut => passed_over.count(table),
+                TableAnswer::NotThere => {}
             }
             if deleted_at.is_some() {
                 return Ok(None);
@@ -138,7 +142,7 @@ impl View {
     }
 
     /// The tables that may hold `key`, newest data first.
-    fn candidates<'a>(&'a self, key: &'a [u8]) -> impl Iterator<Item = &'a Arc<Table>> {
+    pub(crate) fn candidates<'a>(&'a self, key: &'a [u8]) -> impl Iterator<Item = &'a Arc<Table>> {
         let version = &self.tables.version;
         let around =
             move |table: &&Arc<Table>| table.meta.start.as_slice() <= key && key < table.meta.end.as_slice();
@@ -182,6 +186,27 @@ impl View {
             }
         }
         Ok(all)
+    }
+}
+
+/// Tables that a read passes over, counted once at its end.
+#[derive(Default)]
+struct PassedOver<'a> {
+    count: u64,
+    last: Option<&'a Table>,
+}
+
+impl<'a> PassedOver<'a> {
+    fn count(&mut self, table: &'a Table) {
+        (self.count, self.last) = (self.count + 1, Some(table));
+    }
+}
+
+impl Drop for PassedOver<'_> {
+    fn drop(&mut self) {
+        if let Some(table) = self.last {
+            table.count_passed_over(self.count);
+        }
     }
 }
 

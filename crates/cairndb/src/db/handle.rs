@@ -17,6 +17,7 @@ use super::stats::Stats;
 use super::write::{Condition, Outcome, Request};
 use crate::batch::Batch;
 use crate::error::{Error, Result};
+use crate::explain::Look;
 use crate::key::{Entry, KEYSPACE_SYSTEM, KeyRange, SeqNo, Value, check_key, with_stored_key};
 use crate::options::{Durability, Options};
 use crate::record::RecordKind;
@@ -394,6 +395,26 @@ impl Reader {
         // By a clock that stands at the beginning, nothing has expired.
         let before = View::new(Arc::clone(view.tables()), view.seq(), Some(0));
         Ok(self.get_in(&before, key.as_ref())?.and_then(|entry| entry.expires_at_ms))
+    }
+
+    /// What a read of `key` looks at, newest first, up to what ends the search. It reads as [`Reader::get`] does.
+    ///
+    /// ```
+    /// # use cairndb::{LookAnswer, LookPlace};
+    /// # let dir = tempfile::tempdir().unwrap();
+    /// # let db = cairndb::Db::open(dir.path().join("db")).unwrap();
+    /// db.put("granite", "igneous")?;
+    /// db.flush()?;
+    /// let looks = db.explain("granite")?;
+    /// assert_eq!((looks[0].place, looks[0].answer), (LookPlace::ActiveMemtable, LookAnswer::NotThere));
+    /// assert!(matches!(looks[1].place, LookPlace::Table { level: 0, .. }));
+    /// assert_eq!(looks[1].answer, LookAnswer::Value(1));
+    /// # Ok::<(), cairndb::Error>(())
+    /// ```
+    pub fn explain(&self, key: impl AsRef<[u8]>) -> Result<Vec<Look>> {
+        let (view, key) = (self.view()?, key.as_ref());
+        check_key(key)?;
+        with_stored_key(self.keyspace, key, |stored| view.explain(stored))
     }
 
     /// Whether `key` has a value.

@@ -75,6 +75,10 @@ stats! {
     cache_hits,
     /// Reads that it could not.
     cache_misses,
+    /// Tables that a read of one key passed over, since their filters say that it is not there.
+    filter_passed_over,
+    /// Tables whose filters let a read through that found nothing there.
+    filter_let_through,
     /// Batches written.
     writes,
     /// Entries written.
@@ -167,6 +171,8 @@ impl Engine {
             memory_budget_bytes: self.options.memory_budget_bytes,
             cache_hits,
             cache_misses,
+            filter_passed_over: self.files.filter_counts.passed_over.sum(),
+            filter_let_through: self.files.filter_counts.let_through.sum(),
             writes: count(&counters.writes),
             entries_written: count(&counters.entries_written),
             bytes_written: count(&counters.bytes_written),

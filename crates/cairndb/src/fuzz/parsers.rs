@@ -17,8 +17,8 @@ use crate::record::Position;
 use crate::roadmap_log::{LOG_DELETE, LogEntry, LogReader, encode_delete, encode_put};
 use crate::snapshot::Live;
 use crate::sstable::{
-    Block, BlockCursor, BlockHandle, Filter, Keep, Packer, Table, TableCursor, TableFiles, TableMeta,
-    TableWriter, decode_bounds, problems_of, read_block, seal_block,
+    Block, BlockCursor, BlockHandle, Filter, Keep, Packer, Table, TableAnswer, TableCursor, TableFiles,
+    TableMeta, TableWriter, decode_bounds, problems_of, read_block, seal_block,
 };
 use crate::sync::Arc;
 use crate::version::{Edit, State, Version};
@@ -282,8 +282,8 @@ fn read_table(table: &Arc<Table>, sound: bool) -> Result<Vec<Owned>> {
         let found = table.get(&entry.key, hash_key(&entry.key), entry.seq);
         let offset = table.approximate_offset(&entry.key);
         if sound {
-            let found = found?.map(|found| (found.seq, found.value.into_vec()));
-            assert!(found == Some((entry.seq, entry.value.clone())), "a search finds a walk's entry");
+            let TableAnswer::Entry(found) = found? else { panic!("a search finds a walk's entry") };
+            assert!((found.seq, found.value.into_vec()) == (entry.seq, entry.value.clone()), "and no other");
             assert!(offset? <= table.meta.len, "an offset lies in the table");
         }
     }

@@ -32,13 +32,13 @@ mod reader;
 mod verify;
 mod salvage;
 
-pub(crate) use block::{BLOCK_TRAILER_LEN, Block, BlockCursor, BlockHandle, read_block};
+pub(crate) use block::{BLOCK_TRAILER_LEN, Block, BlockCursor, BlockEntry, BlockHandle, read_block};
 #[cfg(feature = "fuzz")]
 pub(crate) use block::{BlockBuilder, PACKING_LZ4, Packer, seal_block};
 #[cfg(feature = "fuzz")]
 pub(crate) use filter::Filter;
 pub(crate) use footer::{FOOTER_LEN, Footer};
-pub(crate) use reader::{Keep, Table, TableCursor, TableFiles, decode_bounds};
+pub(crate) use reader::{Keep, Table, TableAnswer, TableCursor, TableFiles, decode_bounds};
 pub use salvage::{EntryPlace, Loss};
 pub(crate) use salvage::{Losses, Salvage, SalvageCursor, runs_of};
 pub(crate) use verify::{PROBLEMS_MAX, problems_of};

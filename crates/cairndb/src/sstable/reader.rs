@@ -20,6 +20,7 @@ use crate::error::{Error, Result};
 use crate::files::read_at;
 use crate::header::Header;
 use crate::key::{EntryRef, SeqNo, Value, compare};
+use crate::publish::StripedCount;
 use crate::range_delete::RangeDeletes;
 use crate::sync::{Arc, AtomicBool, Mutex, OnceLock, Ordering};
 
@@ -38,8 +39,18 @@ pub(crate) struct TableFiles {
     /// Buffers of blocks that had to go.
     spent: Mutex<Vec<Vec<u8>>>,
     pub(crate) files: Cache<Arc<dyn File>>,
+    pub(crate) filter_counts: FilterCounts,
     /// The database is closed: somebody else may have opened it and removed what a read under way still names.
     pub(crate) closed: Arc<AtomicBool>,
+}
+
+/// Of what use filters were to reads of one key.
+#[derive(Default)]
+pub(crate) struct FilterCounts {
+    /// Tables that were passed over.
+    pub(crate) passed_over: StripedCount,
+    /// Tables that were let through, and had nothing.
+    pub(crate) let_through: StripedCount,
 }
 
 /// How the memory for what is read is divided, in bytes: what tables hold themselves, the cache does without.
@@ -62,7 +73,8 @@ impl TableFiles {
         let files = Cache::with_shards(open_files_max as u64, 1);
         let memory = Mutex::new(Memory { capacity: cache_bytes, held: 0 });
         let (blocks, spent) = (Cache::new(cache_bytes), Mutex::new(Vec::new()));
-        TableFiles { storage, blocks, memory, spent, files, closed: Arc::default() }
+        let (filter_counts, closed) = (FilterCounts::default(), Arc::default());
+        TableFiles { storage, blocks, memory, spent, files, filter_counts, closed }
     }
 
     /// Changes how much memory what is read may take, in bytes.
@@ -152,6 +164,14 @@ impl Memory {
     }
 }
 
+/// What a table has of a key.
+pub(crate) enum TableAnswer {
+    /// Its filter says that it has nothing.
+    FilteredOut,
+    NotThere,
+    Entry(BlockEntry),
+}
+
 /// A table that can be read. Safe to use from any thread.
 pub(crate) struct Table {
     pub(crate) meta: TableMeta,
@@ -197,15 +217,36 @@ impl Table {
     }
 
     /// The newest entry of `key` among those that a reader at `seq` sees; range deletes apart. `hash` is the key's.
-    pub(crate) fn get(&self, key: &[u8], hash: u64, seq: SeqNo) -> Result<Option<BlockEntry>> {
+    pub(crate) fn get(&self, key: &[u8], hash: u64, seq: SeqNo) -> Result<TableAnswer> {
         if self.meta.counts.entries == 0 || !self.may_contain(hash)? {
-            return Ok(None);
+            return Ok(TableAnswer::FilteredOut);
         }
-        let handle = {
-            let index = self.index()?;
-            index.handle(index.find(key, seq))
+        let found = match self.block_of(key, seq)? {
+            Some(handle) => self.get_in_block(handle, key, seq)?,
+            None => None,
         };
-        let Some(handle) = handle else { return Ok(None) };
+        if found.is_none() {
+            self.shared.filter_counts.let_through.add(1);
+        }
+        Ok(found.map_or(TableAnswer::NotThere, TableAnswer::Entry))
+    }
+
+    /// The block in which `key` is, if it is in any, and whether that is in the cache.
+    pub(crate) fn locate(&self, key: &[u8], seq: SeqNo) -> Result<Option<(BlockHandle, bool)>> {
+        Ok(self.block_of(key, seq)?.map(|handle| (handle, self.cached(handle).is_some())))
+    }
+
+    /// So many tables, this one the last of them, were passed over for what their filters said.
+    pub(crate) fn count_passed_over(&self, count: u64) {
+        self.shared.filter_counts.passed_over.add(count);
+    }
+
+    fn block_of(&self, key: &[u8], seq: SeqNo) -> Result<Option<BlockHandle>> {
+        let index = self.index()?;
+        Ok(index.handle(index.find(key, seq)))
+    }
+
+    fn get_in_block(&self, handle: BlockHandle, key: &[u8], seq: SeqNo) -> Result<Option<BlockEntry>> {
         match self.cached(handle) {
             Some(Cached::Block(block)) if block.is_to_have_hints() => {
                 drop(block);
