@@ -61,7 +61,8 @@ cargo xtask <command>
   soak     --part P --minutes M: run a rig for long, and write down how it went in docs/soak.log
   mutants  [--from SEED] [--minutes M]: change the engine in small ways, a sample by seed, and show what no test notices
            (needs cargo-mutants and nextest)
-  stages   measure the guide's stages beside the engine, and draw guide/stages/chart.svg
+  stages   [NAME...]: measure the guide's stages beside the engine, and draw guide/stages/chart.svg; or measure those named,
+           as stage_01 or cairndb, and draw nothing
   sabotage [NN...] [--draw SEED]: plant bugs, all of them or those named, and show that a rig catches each
 ";
 
@@ -77,7 +78,7 @@ fn main() -> ExitCode {
         ["tidy"] => tidy::tidy(&root),
         ["soak", ref rest @ ..] => soak::soak(&root, rest),
         ["mutants", ref rest @ ..] => mutants::mutants(&root, rest),
-        ["stages"] => stages(&root),
+        ["stages", ref rest @ ..] => stages(&root, rest),
         ["sabotage", ref rest @ ..] => sabotage::sabotage(&root, rest),
         ["help" | "--help" | "-h"] => {
             print!("{HELP}");
@@ -92,9 +93,10 @@ fn main() -> ExitCode {
 }
 
 /// The chart has a program of its own, so that nobody who builds this one builds the stages and the engine.
-fn stages(root: &Path) -> bool {
+fn stages(root: &Path, names: &[&str]) -> bool {
     let arguments = ["run", "--release", "--quiet", "-p", "measure", "--", "guide/stages"];
-    std::process::Command::new("cargo").args(arguments).current_dir(root).status().is_ok_and(|s| s.success())
+    let mut command = std::process::Command::new("cargo");
+    command.args(arguments).args(names).current_dir(root).status().is_ok_and(|status| status.success())
 }
 
 /// The directory above this package's, which cargo names when it runs us; else the current one.

@@ -1,4 +1,4 @@
-//! Program: the stage on the command line, as `cargo run -p stage-04 -- --crash-at 7`.
+//! Program: the stage on the command line; `--help` says what it can do.
 
 use std::process::ExitCode;
 

@@ -46,7 +46,7 @@ pub(crate) fn any_bytes(subject: &Subject) -> Result<(), String> {
 }
 
 pub(crate) fn long_values(subject: &Subject) -> Result<(), String> {
-    let puts = [1_u32, 1 << 12, 1 << 16, 1 << 20, 3 << 20].map(|len| {
+    let puts = [1_u32, 1 << 12, 1 << 16, 1 << 18, 1_000_000].map(|len| {
         let value: Vec<u8> = (0..len).map(|n| (n % 251) as u8).collect();
         Operation::put(&len.to_le_bytes(), &value)
     });

@@ -151,15 +151,18 @@ pub(crate) fn power_cut_at_open(subject: &Subject) -> Result<(), String> {
     Ok(())
 }
 
+/// How many times the whole run syncs a file.
+fn count_syncs(subject: &Subject, operations: &[Operation]) -> Result<u64, String> {
+    let calls = run_until(subject, operations, u64::MAX).disk.calls();
+    match calls.iter().filter(|call| call.1 == Call::Sync).map(|call| call.2).sum() {
+        0 => Err("it syncs nothing".into()),
+        count => Ok(count),
+    }
+}
+
 pub(crate) fn failed_sync(subject: &Subject) -> Result<(), String> {
     let operations = operations();
-    let syncs =
-        |disk: &Faulty| disk.calls().iter().filter(|call| call.1 == Call::Sync).map(|call| call.2).sum();
-    let count: u64 = syncs(&run_until(subject, &operations, u64::MAX).disk);
-    if count == 0 {
-        return Err("it syncs nothing".into());
-    }
-    for nth in 1..=count {
+    for nth in 1..=count_syncs(subject, &operations)? {
         let disk = Faulty::default();
         disk.fail(Fault::nth(nth, ErrorKind::Other).on(Call::Sync));
         let Ok(mut database) = (subject.open)(Arc::new(disk.clone())) else { continue };
@@ -174,6 +177,31 @@ pub(crate) fn failed_sync(subject: &Subject) -> Result<(), String> {
         let found = moment_of(subject, disk.crash(nth), &operations)?;
         was_once(&found, &operations, first, operations.len().min(first + 1))
             .map_err(|what| format!("sync {nth} failed, and then the power: {what}"))?;
+    }
+    Ok(())
+}
+
+/// Memory still has what the disk may not, and a sync that comes later says that all is well.
+pub(crate) fn failed_sync_and_restart(subject: &Subject) -> Result<(), String> {
+    let operations = [operations(), vec![Operation::put(b"after the restart", b"confirmed")]].concat();
+    let (last, before) = operations.split_last().ok_or("there are operations")?;
+    for nth in 1..=count_syncs(subject, before)? {
+        let disk = Faulty::default();
+        disk.fail(Fault::nth(nth, ErrorKind::Other).on(Call::Sync));
+        if let Ok(mut database) = (subject.open)(Arc::new(disk.clone())) {
+            let _failed = before.iter().find(|operation| operation.run(database.as_mut()).is_err());
+        }
+        let mut database = told((subject.open)(Arc::new(disk.clone())))?;
+        let mut wanted = read_all(database.as_mut(), &operations)?;
+        told(last.run(database.as_mut()))?;
+        last.apply_to(&mut wanted);
+        for seed in 0..SEEDS {
+            moment_of(subject, disk.crash(seed), &operations)
+                .and_then(|found| same(&found, &wanted))
+                .map_err(|what| {
+                    format!("sync {nth} failed, it was opened again, and the power went: {what}")
+                })?;
+        }
     }
     Ok(())
 }

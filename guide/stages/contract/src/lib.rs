@@ -44,6 +44,7 @@ pub const TESTS: &[Test] = &[
     crash("a power cut leaves what once was: no holes, no garbage", crashes::power_cut_leaves_a_moment),
     crash("a power cut while it opens changes nothing", crashes::power_cut_at_open),
     crash("after a failed sync it confirms nothing more", crashes::failed_sync),
+    crash("after a failed sync and a restart it loses nothing", crashes::failed_sync_and_restart),
     crash("a flipped bit is noticed", crashes::flipped_bit),
 ];
 

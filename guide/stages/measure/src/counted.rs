@@ -1,32 +1,42 @@
-//! Counted: a storage that counts the bytes that are read and written through it.
+//! Counted: a storage that counts the bytes that are read and written through it, and that need not wait for the disk.
 
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use cairndb_storage::{File, FileKind, FileName, Lock, LockError, LockMode, Site, Storage};
 
-/// What went through, in bytes.
+/// What went through.
 #[derive(Default)]
-pub(crate) struct Bytes {
+pub(crate) struct Traffic {
+    /// In bytes.
     pub(crate) read: AtomicU64,
+    /// In bytes.
     pub(crate) written: AtomicU64,
+    /// Whether a sync waits for the disk; if not, it does nothing.
+    pub(crate) is_synced: AtomicBool,
+}
+
+impl Traffic {
+    fn sync(&self, sync: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+        if self.is_synced.load(Ordering::Relaxed) { sync() } else { Ok(()) }
+    }
 }
 
 pub(crate) struct Counted<S> {
     pub(crate) storage: S,
-    pub(crate) bytes: Arc<Bytes>,
+    pub(crate) traffic: Arc<Traffic>,
 }
 
 struct CountedFile {
     file: Arc<dyn File>,
-    bytes: Arc<Bytes>,
+    traffic: Arc<Traffic>,
 }
 
 impl<S> Counted<S> {
     fn counted(&self, file: Arc<dyn File>) -> Arc<dyn File> {
-        Arc::new(CountedFile { file, bytes: Arc::clone(&self.bytes) })
+        Arc::new(CountedFile { file, traffic: Arc::clone(&self.traffic) })
     }
 }
 
@@ -48,7 +58,7 @@ impl<S: Storage> Storage for Counted<S> {
     }
 
     fn sync_names(&self, site: Site) -> io::Result<()> {
-        self.storage.sync_names(site)
+        self.traffic.sync(|| self.storage.sync_names(site))
     }
 
     fn lock(&self, site: Site, mode: LockMode) -> Result<Lock, LockError> {
@@ -66,13 +76,13 @@ impl File for CountedFile {
     }
 
     fn append(&self, site: Site, offset: u64, bytes: &[u8]) -> io::Result<()> {
-        self.bytes.written.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+        self.traffic.written.fetch_add(bytes.len() as u64, Ordering::Relaxed);
         self.file.append(site, offset, bytes)
     }
 
     fn read_at(&self, site: Site, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
         let read = self.file.read_at(site, offset, buf)?;
-        self.bytes.read.fetch_add(read as u64, Ordering::Relaxed);
+        self.traffic.read.fetch_add(read as u64, Ordering::Relaxed);
         Ok(read)
     }
 
@@ -81,6 +91,6 @@ impl File for CountedFile {
     }
 
     fn sync(&self, site: Site) -> io::Result<()> {
-        self.file.sync(site)
+        self.traffic.sync(|| self.file.sync(site))
     }
 }

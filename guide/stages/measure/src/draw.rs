@@ -15,7 +15,7 @@ pub(crate) const PANELS: [&str; 7] = [
     "write amplification",
     "space amplification",
     "time to open, ms",
-    "memory, MB",
+    "memory at its peak, MB",
 ];
 
 const COLUMNS: usize = 4;

@@ -12,11 +12,11 @@ use contract::{Database, Subject, subject};
 pub const STAGES: [Subject; 4] =
     [subject!(stage_01), subject!(stage_02), subject!(stage_03), subject!(stage_04)];
 
-/// The engine, with a memory budget of 16 MiB; every write is synced.
+/// The engine, with a memory budget of 4 MiB; every write is synced.
 pub const ENGINE: Subject = Subject {
     name: "cairndb",
     open: |storage| {
-        let options = Options { memory_budget_bytes: 16 << 20, ..Options::default() };
+        let options = Options { memory_budget_bytes: 4 << 20, ..Options::default() };
         Ok(Box::new(Engine(Db::open_with(storage, options).map_err(io::Error::other)?)))
     },
 };
