@@ -31,7 +31,7 @@ use record::Record;
 pub const DATA_LOG: FileName = FileName { kind: FileKind::Wal, number: 1 };
 
 /// The log may grow to twice what is live in it, and so much more, in bytes.
-const CHECKPOINT_SLACK: u64 = 1 << 20;
+const CHECKPOINT_SLACK: u64 = 64 << 10;
 
 /// A database: keys and values of any bytes.
 pub struct Database {

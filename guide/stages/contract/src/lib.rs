@@ -15,6 +15,7 @@ mod answers;
 mod crashes;
 mod program;
 
+pub use crashes::calls;
 pub use database::{Database, Open, Subject};
 pub use directory::Directory;
 pub use program::program;
