@@ -12,11 +12,12 @@ build_server() {
 start_server() { # directory, further arguments of the command
   local db=$1
   shift
-  "$cairn" --db "$db" "$@" serve --listen 127.0.0.1:0 2>"$place/server.err" &
+  "$cairn" --db "$db" "$@" serve --listen 127.0.0.1:0 --http 127.0.0.1:0 2>"$place/server.err" &
   server=$!
   local tries
   for ((tries = 0; tries < 200; tries++)); do
     port=$(sed -n 's/.*redis=127\.0\.0\.1:\([0-9]*\).*/\1/p' "$place/server.err" | head -1)
+    http_port=$(sed -n 's/.*http=127\.0\.0\.1:\([0-9]*\).*/\1/p' "$place/server.err" | head -1)
     [ -z "$port" ] || return 0
     kill -0 "$server" 2>/dev/null || break
     sleep 0.05

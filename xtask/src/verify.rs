@@ -73,6 +73,7 @@ pub(crate) fn verify(root: &Path) -> bool {
     report.build_step("full disk", || rig(root, "full_disk.sh", "--count 1"));
     report.build_step("strace", || rig(root, "strace.sh", "--sample 400"));
     report.build_step("clients", || rig(root, "clients.sh", ""));
+    report.build_step("console", || rig(root, "console.sh", ""));
     report.build_step("docs", || {
         let mut docs = cargo("doc --no-deps --workspace --locked");
         docs.env("RUSTDOCFLAGS", "-D warnings");

@@ -10,6 +10,7 @@
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::extract::{FromRequestParts, Request, State};
 use axum::http::header::{
@@ -30,8 +31,8 @@ use crate::server::Server;
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
-/// What is told without a password: nothing of the data, and what asks often has none.
-const OPEN: [&str; 2] = ["/healthz", "/readyz"];
+/// What is told without a password: nothing of the data, and what asks often has none; the page asks for one itself.
+const OPEN: [&str; 3] = ["/", "/healthz", "/readyz"];
 
 /// The two ends of a connection.
 #[derive(Clone, Copy)]
@@ -71,6 +72,8 @@ impl<S: Sync> FromRequestParts<S> for Who {
 
 /// Lets a request through to its route, or answers it.
 pub(super) async fn guard(State(server): State<Arc<Server>>, mut request: Request, next: Next) -> Response {
+    let began = Instant::now();
+    let method = request.method().clone();
     let in_chunks = request.headers().contains_key(TRANSFER_ENCODING);
     let mut response = match admit(&server, &request) {
         Ok(who) => {
@@ -79,6 +82,7 @@ pub(super) async fn guard(State(server): State<Arc<Server>>, mut request: Reques
         }
         Err(problem) => problem.into_response(),
     };
+    server.counters.http_request(&method, response.status(), began.elapsed());
     let headers = response.headers_mut();
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));

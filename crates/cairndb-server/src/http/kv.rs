@@ -30,6 +30,7 @@ pub(super) async fn get(State(server): State<Arc<Server>>, who: Who, uri: Uri, h
     who.check(&[b"get", &key])?;
     let conditions = Conditions::of(&headers)?;
     let entry = server.store.entry(database, &key)?;
+    server.counters.looked_up(1, usize::from(entry.is_some()));
     let current = entry.as_ref().map(|entry| Revision::Written(entry.seq));
     if !conditions.matches(current.as_ref()) {
         return Err(unmet(current.as_ref()));

@@ -9,12 +9,14 @@
 
 mod body;
 mod conditions;
+mod console;
 mod guard;
 mod health;
 mod kv;
 mod problem;
 mod query;
 mod serve;
+mod stats;
 mod turn;
 
 use std::sync::Arc;
@@ -92,6 +94,9 @@ impl Route {
 /// All that can be asked for.
 fn routes() -> Vec<Route> {
     vec![
+        Route::new("/").get(console::page),
+        Route::new("/metrics").get(stats::prometheus),
+        Route::new("/v1/stats").get(stats::json),
         Route::new("/healthz").get(health::alive),
         Route::new("/readyz").get(health::ready),
         Route::new("/v1/kv/{*key}").get(kv::get).put(kv::put).delete(kv::delete),

@@ -82,10 +82,8 @@ const ROWS: &[Row] = &[
     ("memtable_entries", "cairn_memtable_entries", "", Gauge, "Entries in memtables"),
     ("cache_hits", "cairn_cache_reads_total", "hit", Counter, "Blocks, indexes and filters that were looked for in the cache"),
     ("cache_misses", "cairn_cache_reads_total", "miss", Counter, ""),
-    ("blocks_read", "cairn_blocks_read_total", "", Counter, "Blocks read from tables"),
-    ("filter_checks", "cairn_filter_checks_total", "", Counter, "Tables whose filter was asked whether they hold a key"),
-    ("filter_negatives", "cairn_filter_answers_total", "absent", Counter, "Answers of filters about keys that the table did not hold: that it does not, or, falsely, that it may"),
-    ("filter_false_positives", "cairn_filter_answers_total", "false_positive", Counter, ""),
+    ("filter_passed_over", "cairn_filter_answers_total", "absent", Counter, "Tables that did not hold a key that was looked for, by what their filters said: that they do not, and the look was saved, or, falsely, that they may"),
+    ("filter_let_through", "cairn_filter_answers_total", "false_positive", Counter, ""),
     ("stalls_memory", "cairn_stalls_total", "memory", Counter, "Times a writer had to wait for maintenance, by cause: full memtables, too many runs in level 0, or, for one step only, many of them"),
     ("stalls_level_0", "cairn_stalls_total", "level_0", Counter, ""),
     ("slowdowns_level_0", "cairn_stalls_total", "level_0_slow", Counter, ""),
@@ -97,6 +95,8 @@ const ROWS: &[Row] = &[
     ("reserve_bytes", "cairn_reserve_bytes", "", Gauge, "Room that is held for the time when the disk has none"),
     ("reserve_uses", "cairn_reserve_uses_total", "", Counter, "Times that room was given up, because a flush or compaction met a full disk"),
     ("removes_failed", "cairn_file_removes_failed_total", "", Counter, "Files that could not be removed"),
+    ("changes_bytes", "cairn_changes_kept_bytes", "", Gauge, "Bytes of logs that recovery does not need and that are kept for their changes"),
+    ("oldest_change_seq", "cairn_oldest_change_seq", "", Gauge, "First sequence number whose change can be read"),
     ("checkpoint_wal", "cairn_checkpoint_wal", "", Gauge, "Number of the first log that recovery needs"),
     ("checkpoint_seq", "cairn_checkpoint_seq", "", Gauge, "First sequence number in that log"),
     ("snapshots", "cairn_snapshots", "", Gauge, "Snapshots held"),
@@ -110,6 +110,7 @@ pub(crate) fn figures(server: &Server) -> Figures {
     figures.add_process(server);
     figures.add_clients(server);
     figures.add_commands(server);
+    figures.add_http(server);
     figures.add_keys(server);
     figures.add_turns(server);
     figures.add_storage(server);
@@ -170,14 +171,14 @@ impl Figures {
         self.one("cairn_clients", Gauge, "Clients of the Redis protocol", Value::Whole(clients.len() as u64));
         let clients_max = server.limits().clients as u64;
         self.one("cairn_clients_max", Gauge, "How many there may be", Value::Whole(clients_max));
-        self.count("cairn_connections_total", "Connections taken", &counters.connections);
+        self.count("cairn_connections_total", "Connections taken from them", &counters.connections);
         self.count(
             "cairn_connections_refused_total",
             "Connections refused because there were too many",
             &counters.refused_connections,
         );
-        self.count("cairn_received_bytes_total", "Bytes received from clients", &counters.bytes_in);
-        self.count("cairn_sent_bytes_total", "Bytes sent to clients", &counters.bytes_out);
+        self.count("cairn_received_bytes_total", "Bytes received from them", &counters.bytes_in);
+        self.count("cairn_sent_bytes_total", "Bytes sent to them", &counters.bytes_out);
         self.one("cairn_channels", Gauge, "Channels that somebody listens to", count(Subscription::Channel));
         self.one(
             "cairn_patterns",
@@ -247,6 +248,30 @@ impl Figures {
             Kind::Seconds,
             "From when requests were read until their replies could go, as durable as promised; a pipeline counts once",
             &counters.replies_ns,
+        );
+    }
+
+    fn add_http(&mut self, server: &Server) {
+        let counters = &server.counters;
+        let requests = counters.http.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let requests = requests.iter().map(|((method, status), count)| Sample {
+            labels: vec![(*method).into(), status.to_string().into()],
+            value: Value::Whole(*count),
+        });
+        let requests = requests.collect();
+        let (name, by) = ("cairn_http_requests_total", &["method", "status"]);
+        self.family(
+            name,
+            Counter,
+            "Requests over HTTP, by method and by how they were answered",
+            by,
+            requests,
+        );
+        self.spread(
+            "cairn_http_request_seconds",
+            Kind::Seconds,
+            "How long requests over HTTP took, from their head to the head of their answer",
+            &counters.http_ns,
         );
     }
 
@@ -411,16 +436,12 @@ impl Figures {
             "The share of what was looked for in the cache that was there",
             ratio(stats.cache_hits, stats.cache_hits + stats.cache_misses),
         );
-        let answers = |answer| {
-            let asked = self.list.iter().any(|figure| figure.name == "cairn_filter_answers_total");
-            if asked { self.whole("cairn_filter_answers_total", &[answer]) } else { 0 }
-        };
-        let (absent, false_positive) = (answers("absent"), answers("false_positive"));
+        let (saved, wasted) = (stats.filter_passed_over, stats.filter_let_through);
         self.one(
             "cairn_filter_useful_ratio",
             Gauge,
             "The share of keys that a table did not hold for which its filter said so, and saved a look",
-            ratio(absent, absent + false_positive),
+            ratio(saved, saved + wasted),
         );
     }
 

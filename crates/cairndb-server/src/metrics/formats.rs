@@ -1,7 +1,5 @@
 //! Formats: the list of figures as Prometheus, as JSON, as lines of `INFO`, and as a page of the documents.
 
-#![cfg_attr(not(test), expect(dead_code, reason = "only INFO is asked for as yet"))]
-
 use std::fmt;
 
 use prometheus_client::collector::Collector;
@@ -22,6 +20,11 @@ const COUNT_ENDS: std::ops::RangeInclusive<u32> = 0..=20;
 /// Percentiles that are shown.
 const SHARES: [(&str, f64); 4] = [("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("p999", 0.999)];
 
+/// The media type of what [`Figures::prometheus`] writes.
+pub(crate) const PROMETHEUS: &str = prometheus_text::CONTENT_TYPE;
+/// The media type of what [`Figures::open_metrics`] writes.
+pub(crate) const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
 impl Kind {
     /// What a number of a distribution is divided by when it is shown.
     fn scale(self) -> f64 {
@@ -41,6 +44,7 @@ impl Kind {
     }
 
     /// What Prometheus calls it.
+    #[cfg(test)]
     pub(crate) fn name(self) -> &'static str {
         match self {
             Kind::Counter => "counter",

@@ -23,12 +23,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use axum::http::{Method, StatusCode};
 use tokio::sync::watch;
 
 use crate::commands::{Command, TABLE};
 use crate::server::Server;
 pub(crate) use distribution::{Distribution, Spread};
 pub(crate) use figures::{Figures, Value, figures};
+pub(crate) use formats::{OPEN_METRICS, PROMETHEUS};
 pub(crate) use timed::{StorageMeter, Timed};
 pub(crate) use usage::machine_memory_bytes;
 
@@ -52,6 +54,10 @@ pub(crate) struct Counters {
     errors: Mutex<BTreeMap<String, u64>>,
     /// From when requests had come until their replies could go, in nanoseconds: once for each time a client was read.
     pub(crate) replies_ns: Distribution,
+    /// Requests over HTTP, by their method and how they were answered.
+    http: Mutex<BTreeMap<(&'static str, u16), u64>>,
+    /// How long those took until their answers began, in nanoseconds.
+    pub(crate) http_ns: Distribution,
     pub(crate) storage: Arc<StorageMeter>,
     looks: Mutex<Vec<Look>>,
 }
@@ -108,6 +114,8 @@ impl Counters {
             commands: rows_of_commands().map(|_| CommandMeter::default()).collect(),
             errors: Mutex::default(),
             replies_ns: Distribution::default(),
+            http: Mutex::default(),
+            http_ns: Distribution::default(),
             storage,
             looks: Mutex::default(),
         }
@@ -137,6 +145,15 @@ impl Counters {
                 counter.fetch_add(n as u64, Ordering::Relaxed);
             }
         }
+    }
+
+    pub(crate) fn http_request(&self, method: &Method, status: StatusCode, took: Duration) {
+        // A method may be any word: those that some route has are counted by name.
+        let named =
+            ["GET", "HEAD", "PUT", "POST", "DELETE"].into_iter().find(|name| *name == method.as_str());
+        let key = (named.unwrap_or("other"), status.as_u16());
+        *self.http.lock().unwrap_or_else(PoisonError::into_inner).entry(key).or_default() += 1;
+        self.http_ns.observe(ns(took));
     }
 
     /// What happens in a second at present.
@@ -169,6 +186,8 @@ impl Counters {
             meter.failed.store(0, Ordering::Relaxed);
         }
         self.replies_ns.reset();
+        self.http.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.http_ns.reset();
         self.errors.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 

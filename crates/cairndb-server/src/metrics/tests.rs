@@ -37,6 +37,8 @@ fn server() -> Server {
     server.counters.looked_up(3, 2);
     server.counters.replies_ns.observe(5_000);
     server.store.turns.commands.observe(3);
+    server.counters.http_request(&Method::GET, StatusCode::OK, Duration::from_micros(40));
+    server.counters.http_request(&Method::PATCH, StatusCode::METHOD_NOT_ALLOWED, Duration::from_micros(9));
     server
 }
 

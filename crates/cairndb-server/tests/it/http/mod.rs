@@ -1,6 +1,7 @@
 //! HTTP as its clients meet it, and the client that these tests meet it with: one that sends the bytes that it is given.
 
 mod kv;
+mod stats;
 mod wire;
 
 use std::io::{Read, Write};
