@@ -12,6 +12,7 @@ use std::env;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+mod browser;
 mod instructions;
 mod mutants;
 mod sabotage;
@@ -44,6 +45,7 @@ cargo xtask <command>
              instructions
                         what each verb costs, under callgrind (needs valgrind)
              wasm       cairndb and cairndb-storage, checked for wasm32-unknown-unknown
+             browser    the engine in Chromium and node, and the npm package (see below)
              deny       licences and sources of dependencies (needs cargo-deny)
              other locks
                         those of fuzz/, bench/ and redis-rs fit
@@ -53,6 +55,8 @@ cargo xtask <command>
   fix      cargo clippy --fix, then cargo fmt
   schedules [options]
            run the engine under drawn schedules of its threads; --help lists the options
+  browser  install what is missing for it (on Debian), then run the engine in Chromium and in node over the same script as
+           natively, build the npm package, and drive it through what a page goes through
   miri     run the engine's unit tests under Miri
   instructions [--write]
            count what each verb costs, under callgrind, and compare with crates/cairndb/benches/instructions.txt, or
@@ -74,6 +78,7 @@ fn main() -> ExitCode {
         ["fix"] => verify::fix(&root),
         ["schedules", ..] => schedules::schedules(&root, &arguments[1..]),
         ["instructions", ref rest @ ..] => instructions::instructions(&root, rest),
+        ["browser"] => browser::browser(&root),
         ["miri"] => schedules::miri(&root),
         ["tidy"] => tidy::tidy(&root),
         ["soak", ref rest @ ..] => soak::soak(&root, rest),

@@ -13,7 +13,7 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::{instructions, sabotage, schedules, tidy};
+use crate::{browser, instructions, sabotage, schedules, tidy};
 
 const WASM_TARGET: &str = "wasm32-unknown-unknown";
 
@@ -90,6 +90,10 @@ pub(crate) fn verify(root: &Path) -> bool {
         false => Outcome::Skipped("valgrind is not installed".into()),
     });
     report.build_step("wasm", || check_wasm(root));
+    report.build_step("browser", || match browser::missing(root) {
+        None => Outcome::of(browser::check(root)),
+        Some(missing) => Outcome::Skipped(missing),
+    });
     report.step("deny", || match has_cargo_tool(root, "deny") {
         true => run(cargo("deny --locked check licenses bans sources")),
         false => Outcome::Skipped("cargo-deny is not installed".into()),

@@ -29,7 +29,7 @@ use crate::soak;
 use source::RustFile;
 
 /// What holds nothing we wrote. (In a second worktree `.git` is a file.)
-const FOREIGN: [&str; 4] = [".git", "target", "node_modules", "cairn-data"];
+const FOREIGN: [&str; 6] = [".git", "target", "node_modules", "wasm", "inline.js", "cairn-data"];
 
 /// Runs every check and prints the findings; true if there are none.
 pub(crate) fn tidy(root: &Path) -> bool {

@@ -220,6 +220,7 @@ impl Progress {
     }
 
     /// Says whether somebody calls `maintain` whenever it is wanted; if not, writers that must wait call it themselves.
+    #[cfg(unix)]
     pub(crate) fn set_attended(&self, attended: bool) {
         self.attended.store(attended, Ordering::Release);
         self.note_step(None);

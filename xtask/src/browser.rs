@@ -1,0 +1,128 @@
+//! Browser: the engine in Chromium and in node, and the npm package that is made of it.
+//!
+//! Five things are run, and each needs the ones before it: the native side of the script that both sides run; the same
+//! script, the contract of storage and the browser's own tests in a worker of a real Chromium; the contract in node; the
+//! package, built with its sizes; and what a page goes through, driven from outside.
+
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The same as the crate's: the two talk in a form that changes with each version.
+const WASM_BINDGEN: &str = "0.2.130";
+
+const TARGET: &str = "wasm32-unknown-unknown";
+
+/// What has to be there, under the names that Debian and cargo give it.
+struct Tools {
+    chromedriver: PathBuf,
+    wasm_bindgen: PathBuf,
+}
+
+/// Why the browser's part cannot be run here; nothing if it can.
+pub(crate) fn missing(root: &Path) -> Option<String> {
+    find(root).err()
+}
+
+/// Installs what is missing, where that is known how, and runs everything.
+pub(crate) fn browser(root: &Path) -> bool {
+    install(root);
+    match find(root) {
+        Ok(tools) => run_all(root, &tools),
+        Err(missing) => {
+            println!("{missing}");
+            false
+        }
+    }
+}
+
+/// Runs everything with what is there.
+pub(crate) fn check(root: &Path) -> bool {
+    find(root).is_ok_and(|tools| run_all(root, &tools))
+}
+
+fn run_all(root: &Path, tools: &Tools) -> bool {
+    let package = root.join("crates/cairndb-wasm");
+    let cargo = |arguments: &str| {
+        let mut cargo = Command::new(env!("CARGO"));
+        cargo.args(arguments.split_whitespace()).current_dir(&package);
+        // Found by its directory, where the test runner looks for the browser's address and options too.
+        cargo.env(
+            "CARGO_TARGET_WASM32_UNKNOWN_UNKNOWN_RUNNER",
+            tools.wasm_bindgen.with_file_name("wasm-bindgen-test-runner"),
+        );
+        cargo.env("CHROMEDRIVER", &tools.chromedriver).env("WASM_BINDGEN_TEST_TIMEOUT", "600");
+        cargo
+    };
+    let npm = |program: &str, arguments: &str| {
+        let mut command = Command::new(program);
+        command.args(arguments.split_whitespace()).current_dir(package.join("npm"));
+        command.env("CAIRN_WASM_BINDGEN", &tools.wasm_bindgen);
+        command
+    };
+    let tests = format!("test --locked --target {TARGET} -p cairndb-wasm");
+    let steps = [
+        cargo(&format!("clippy --locked --target {TARGET} -p cairndb-wasm --lib -- -D warnings")),
+        cargo("test --locked -p cairndb-wasm --test it"),
+        cargo(&format!("{tests} --test it")),
+        cargo(&format!("{tests} --lib")),
+        npm("npm", "ci --no-audit --no-fund"),
+        npm("node", "build.mjs"),
+        npm("node_modules/.bin/tsc", "-p test"),
+        npm(
+            "node",
+            "--test --test-concurrency=1 test/node.test.mjs test/lifecycle.test.mjs test/bundlers.test.mjs",
+        ),
+    ];
+    steps.into_iter().all(|mut step| {
+        println!("{step:?}");
+        step.status().is_ok_and(|status| status.success())
+    })
+}
+
+fn find(root: &Path) -> Result<Tools, String> {
+    let installed = root.join("target/tools/bin");
+    let on_path = |name: &str| {
+        let path = env::var_os("PATH").unwrap_or_default();
+        let places = env::split_paths(&path).chain([installed.clone()]);
+        places.map(|place| place.join(name)).find(|program| program.is_file())
+    };
+    for name in ["chromium", "node", "npm"] {
+        on_path(name).ok_or(format!("{name} is not installed"))?;
+    }
+    let chromedriver = on_path("chromedriver").ok_or("chromedriver is not installed")?;
+    let wasm_bindgen = on_path("wasm-bindgen").ok_or("wasm-bindgen is not installed")?;
+    let told = Command::new(&wasm_bindgen).arg("--version").output();
+    let version =
+        told.map(|told| String::from_utf8_lossy(&told.stdout).trim().to_string()).unwrap_or_default();
+    if version != format!("wasm-bindgen {WASM_BINDGEN}") {
+        return Err(format!("{} is not {WASM_BINDGEN} but '{version}'", wasm_bindgen.display()));
+    }
+    Ok(Tools { chromedriver, wasm_bindgen })
+}
+
+/// On Debian, and with cargo. What cannot be installed is named by [`find`].
+fn install(root: &Path) {
+    let run = |program: &str, arguments: &str| {
+        println!("{program} {arguments}");
+        let mut command = Command::new(program);
+        drop(command.args(arguments.split_whitespace()).current_dir(root).status());
+    };
+    match missing(root) {
+        None => return,
+        Some(missing) if missing.contains("wasm-bindgen") => {}
+        Some(_) => {
+            run("apt-get", "update -qq");
+            run("apt-get", "install -y -qq --no-install-recommends chromium chromium-driver nodejs npm");
+        }
+    }
+    if missing(root).is_some_and(|missing| missing.contains("wasm-bindgen")) {
+        // Not --locked: its lock file asks for a version that the registry does not have.
+        run(
+            env!("CARGO"),
+            &format!(
+                "install wasm-bindgen-cli --version {WASM_BINDGEN} --root target/tools --target-dir target/tools/build"
+            ),
+        );
+    }
+}
