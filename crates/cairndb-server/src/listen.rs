@@ -109,6 +109,7 @@ pub(crate) fn start_on(runtime: Runtime, mut config: Config) -> Result<Running, 
     let options = cairndb::Options {
         memory_budget_bytes: config.memory_budget_bytes,
         durability: config.durability,
+        keep_changes_bytes: config.keep_changes_bytes,
         ..cairndb::Options::default()
     };
     // Before the database: a busy port must not cost a recovery.

@@ -127,6 +127,11 @@ pub(crate) struct Turns {
 }
 
 impl Turns {
+    /// Whether the last turn found no room.
+    pub(crate) fn is_disk_full(&self) -> bool {
+        self.disk_full.load(Ordering::Relaxed)
+    }
+
     /// A turn was written, or was not.
     pub(crate) fn ended<T, E: AsRef<Error>>(&self, result: &Result<T, E>, took: Duration, entries: u64) {
         if took >= SLOW

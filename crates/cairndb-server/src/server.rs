@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Instant;
 
 use cairndb::Db;
+use tokio::sync::Semaphore;
 use tokio::sync::watch;
 
 use crate::acl::Users;
@@ -33,12 +34,14 @@ pub(crate) struct Server {
     pub(crate) users: Users,
     pub(crate) pause: Pause,
     pub(crate) backups: Backups,
+    /// The one place of those who flush, compact or verify because they were asked to.
+    pub(crate) upkeep: Arc<Semaphore>,
     pub(crate) events: Wanted,
     pub(crate) channels: Channels,
     pub(crate) scans: Scans,
     pub(crate) counters: Counters,
     pub(crate) trouble: Trouble,
-    buffers: Arc<Buffers>,
+    pub(crate) buffers: Arc<Buffers>,
     pub(crate) began: Instant,
     /// Names this run of the server, in 40 digits.
     pub(crate) run_id: String,
@@ -66,6 +69,7 @@ impl Server {
         Ok(Server {
             users,
             pause: Pause::default(),
+            upkeep: Arc::new(Semaphore::new(1)),
             backups: Backups::new(settings.backup_directory.clone()),
             store: Store::new(db, turn_len_max, now_ms)?,
             events: settings.events(),

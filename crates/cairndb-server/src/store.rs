@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Instant;
 
-use cairndb::{Batch, Db, Entry, KeyRange, Keyspace, SeqNo, Value};
+use cairndb::{Batch, Db, Entry, KeyRange, Keyspace, Scan, SeqNo, Value};
 use tokio::sync::Notify;
 
 use crate::events::Event;
@@ -34,6 +34,9 @@ pub(crate) const KEYSPACE_SERVER: u8 = 254;
 
 /// In the server's keyspace: `t`, when, the database, and the key that expires then.
 const EXPIRY: u8 = b't';
+
+/// In the server's keyspace: written to see whether there is room.
+const ROOM: u8 = b'r';
 
 /// Longer keys expire when they are read, and leave with a compaction, but the sweep does not know them.
 const SWEPT_KEY_LEN_MAX: usize = 65_535 - 10;
@@ -50,6 +53,8 @@ pub(crate) struct Store {
     /// How long the batch is that gathers: what each command looks at first.
     gathered_len: AtomicUsize,
     turn_len_max: usize,
+    /// Wakes those who wait for something to be written.
+    pub(crate) written: Notify,
     /// The longest batch, in bytes: longer ones the engine refuses.
     batch_len_max: usize,
     log: log::Turns,
@@ -178,6 +183,29 @@ impl Held {
 }
 
 impl Stretch {
+    /// All keys that begin with `prefix`.
+    pub(crate) fn of_prefix(prefix: &[u8]) -> Stretch {
+        // The first key beyond them: the prefix with its last byte that can rise risen, and the rest cut off.
+        let end = prefix.iter().rposition(|&byte| byte < 0xFF).map(|last| {
+            let mut end = prefix[..=last].to_vec();
+            end[last] += 1;
+            end
+        });
+        Stretch { start: prefix.to_vec(), end }
+    }
+
+    /// Leaves what lies from `start` on, and before `end` if there is one.
+    pub(crate) fn cut(&mut self, start: &[u8], end: Option<&[u8]>) {
+        if *self.start < *start {
+            self.start = start.to_vec();
+        }
+        if let Some(end) = end
+            && self.end.as_ref().is_none_or(|own| *end < **own)
+        {
+            self.end = Some(end.to_vec());
+        }
+    }
+
     fn contains(&self, key: &[u8]) -> bool {
         *self.start <= *key && self.end.as_ref().is_none_or(|end| *key < **end)
     }
@@ -260,6 +288,7 @@ impl Store {
             turn: Mutex::new(turn),
             gathered_len: AtomicUsize::new(0),
             turn_len_max,
+            written: Notify::new(),
             batch_len_max,
             log: log::Turns::default(),
             turns: TurnMeter::default(),
@@ -289,9 +318,27 @@ impl Store {
         self.own.scan(due).next().transpose().map(|first| first.is_some())
     }
 
+    /// Where the last write found no room, whether there is some now: found out by writing, for nobody may be left who would.
+    pub(crate) fn check_room(&self) -> Result<(), Arc<cairndb::Error>> {
+        if !self.log.is_disk_full() {
+            return Ok(());
+        }
+        let began = Instant::now();
+        let mut batch = Batch::new();
+        batch.keyspace(KEYSPACE_SERVER).put([ROOM], b"");
+        let written = self.db.write(batch).map(drop).map_err(Arc::new);
+        self.log.ended(&written, began.elapsed(), 1);
+        written
+    }
+
     /// What a key holds in the present, and which write put it there.
     pub(crate) fn entry(&self, database: usize, key: &[u8]) -> cairndb::Result<Option<Entry>> {
         self.databases[database].get_entry(key)
+    }
+
+    /// The keys of a stretch, in the present of this call.
+    pub(crate) fn scan(&self, database: usize, stretch: Stretch) -> Scan {
+        self.databases[database].scan(stretch.range())
     }
 
     /// The longest batch, in bytes.
@@ -392,6 +439,7 @@ impl Store {
             publish(events);
         }
         _ = outcome.result.set(settled);
+        self.written.notify_waiters();
         outcome.done.notify_waiters();
         next.done.notify_one();
     }

@@ -27,6 +27,7 @@ use base64::engine::general_purpose::STANDARD;
 use super::problem::{BAD_HEADER, FORBIDDEN, FORBIDDEN_HOST, FORBIDDEN_ORIGIN, Problem, UNAUTHORIZED};
 use crate::acl::{DEFAULT, Object, User};
 use crate::commands;
+use crate::pause::Held;
 use crate::server::Server;
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
@@ -60,6 +61,21 @@ impl Who {
             Problem::new(&FORBIDDEN, told.strip_prefix("NOPERM ").unwrap_or(&told))
         })
     }
+
+    /// Whether the user has not been deleted since. What has become of their rights holds from now on.
+    pub(crate) fn is_still_there(&mut self) -> bool {
+        let successor = self.server.users.successor(&self.user);
+        successor.is_some_and(|user| {
+            self.user = user;
+            true
+        })
+    }
+
+    /// Whether the user may read this key; what they may not read, they do not see among others.
+    pub(crate) fn may_read(&self, key: &[u8]) -> bool {
+        let words = [b"get", key];
+        commands::resolve(&words).is_ok_and(|command| self.user.may(command, &words).is_ok())
+    }
 }
 
 impl<S: Sync> FromRequestParts<S> for Who {
@@ -77,6 +93,9 @@ pub(super) async fn guard(State(server): State<Arc<Server>>, mut request: Reques
     let in_chunks = request.headers().contains_key(TRANSFER_ENCODING);
     let mut response = match admit(&server, &request) {
         Ok(who) => {
+            while who.is_some() && server.pause.held() == Some(Held::All) {
+                server.pause.over().await;
+            }
             who.map(|who| request.extensions_mut().insert(who));
             next.run(request).await
         }

@@ -6,8 +6,8 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 
-use super::Answer;
 use super::problem::{Problem, STOPPED};
+use super::{Answer, off_the_runtime};
 use crate::server::Server;
 
 /// Answers as long as the process does.
@@ -20,5 +20,6 @@ pub(super) async fn ready(State(server): State<Arc<Server>>) -> Answer {
     if let Some(cause) = server.store.db().stats().stopped {
         return Err(Problem::new(&STOPPED, cause));
     }
+    off_the_runtime(move || server.store.check_room()).await??;
     Ok((StatusCode::OK, "ok\n").into_response())
 }

@@ -64,7 +64,7 @@ pub(super) async fn put(
     let key = key_of(&uri, PREFIX)?;
     who.check(&[b"set", &key, b""])?;
     let conditions = Conditions::of(&headers)?;
-    let value = body::read(&headers, body, server.body_len_max()).await?;
+    let value = body::read(&server, &headers, body).await?;
     let written = turn::write(&server, put_len(&key, value.len()), |data| {
         let old = data.revision(database, &key)?;
         if !conditions.allow(old.as_ref()) {

@@ -38,12 +38,15 @@ codes! {
     INVALID BAD_REQUEST "invalid" "The database cannot take this.";
     UNAUTHORIZED UNAUTHORIZED "unauthorized" "Who asks has not shown who it is.";
     FORBIDDEN FORBIDDEN "forbidden" "The user may not do this, or not with this key.";
+    BACKUPS_OFF FORBIDDEN "backups_off" "There is no directory for backups: `--backup-dir`.";
     FORBIDDEN_HOST FORBIDDEN "forbidden_host" "The `Host` is none of this server's names; `--http-host` adds one.";
     FORBIDDEN_ORIGIN FORBIDDEN "forbidden_origin" "A page of another site has the browser ask.";
     KEY_NOT_FOUND NOT_FOUND "key_not_found" "The key has no value.";
     ROUTE_NOT_FOUND NOT_FOUND "route_not_found" "There is nothing under this path.";
     METHOD_NOT_ALLOWED METHOD_NOT_ALLOWED "method_not_allowed" "The path is not asked so; `Allow` says how.";
     TOO_SLOW REQUEST_TIMEOUT "too_slow" "The body did not come in time.";
+    IN_PROGRESS CONFLICT "in_progress" "Upkeep of this kind is under way; one is done at a time.";
+    GONE GONE "gone" "Changes that far back are not kept any more; `oldest` is the first that is.";
     LENGTH_REQUIRED LENGTH_REQUIRED "length_required" "A body is needed, with `Content-Length` or in chunks.";
     PRECONDITION_FAILED PRECONDITION_FAILED "precondition_failed" "A condition does not hold; nothing was written.";
     TOO_LARGE PAYLOAD_TOO_LARGE "too_large" "The body, or what it asks for, is more than can be taken at a time.";
@@ -134,5 +137,25 @@ mod tests {
             .map(|code| format!("| {} | `{}` | {} |", code.status.as_u16(), code.name, code.meaning))
             .collect();
         assert_eq!(told, ours, "docs/http.md, Problems; it should be:\n{}", ours.join("\n"));
+    }
+    #[test]
+    fn errors_of_the_engine_have_codes() {
+        use cairndb::Error;
+        let what = String::from("why");
+        let full = Error::DiskFull { what: what.clone() };
+        let broken = Error::Corrupt { file: what.clone(), offset: 7, what: what.clone() };
+        for (error, status, code) in [
+            (full.clone(), 507, "disk_full"),
+            (Error::Busy { what: what.clone() }, 503, "busy"),
+            (Error::Stopped { cause: Arc::new(full) }, 503, "stopped"),
+            (Error::Closed, 503, "closed"),
+            (Error::Invalid { what }, 400, "invalid"),
+            (broken, 500, "broken"),
+        ] {
+            let problem = Problem::from(error);
+            assert_eq!((problem.code.status.as_u16(), problem.code.name), (status, code));
+            let retry = problem.into_response().headers().contains_key(RETRY_AFTER);
+            assert_eq!(retry, code == "busy");
+        }
     }
 }

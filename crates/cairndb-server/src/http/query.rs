@@ -10,7 +10,7 @@ use super::problem::{BAD_KEY, BAD_PARAMETER, Problem};
 use crate::store::DATABASES;
 
 /// The longest key, in bytes.
-const KEY_LEN_MAX: usize = 65_535;
+pub(crate) const KEY_LEN_MAX: usize = 65_535;
 
 /// The parameters of one request.
 pub(crate) struct Query(Vec<(&'static str, Vec<u8>)>);
@@ -54,6 +54,16 @@ impl Query {
     pub(crate) fn database(&self) -> Result<usize, Problem> {
         let read = |word: &str| word.parse().ok().filter(|&n| n < DATABASES);
         Ok(self.read("db", "a database's number, 0 to 15", read)?.unwrap_or(0))
+    }
+
+    /// A switch: there or `true`, absent or `false`.
+    pub(crate) fn switch(&self, name: &'static str, otherwise: bool) -> Result<bool, Problem> {
+        let read = |word: &str| match word {
+            "" | "true" => Some(true),
+            "false" => Some(false),
+            _ => None,
+        };
+        Ok(self.read(name, "true or false", read)?.unwrap_or(otherwise))
     }
 }
 

@@ -28,7 +28,7 @@ const FULL: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nC
 
 /// Takes connections until the server stops, and then waits for those that are there.
 pub(crate) async fn accept(server: Arc<Server>, listener: TcpListener, mut stopped: watch::Receiver<bool>) {
-    let router = TowerToHyperService::new(super::router(server.clone()));
+    let router = TowerToHyperService::new(super::router(server.clone(), stopped.clone()));
     let Config { http: Http { header_time, .. }, limits, .. } = server.settings();
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(header_time).max_buf_size(HEAD_LEN_MAX);

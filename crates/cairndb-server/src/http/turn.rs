@@ -14,6 +14,9 @@ pub(crate) async fn write<T>(
     len: usize,
     mut stage: impl FnMut(&mut Data<'_>) -> Result<T, Problem>,
 ) -> Result<T, Problem> {
+    while server.pause.held().is_some() {
+        server.pause.over().await;
+    }
     loop {
         match staged(server, len, &mut stage) {
             Ok((done, outcome)) => return settled(server, outcome, done).await,

@@ -37,6 +37,8 @@ pub struct Config {
     pub password: Option<String>,
     /// Whether clients of other machines are served though no password is asked for.
     pub unprotected: bool,
+    /// How much of the log is kept for those who ask what was changed, in bytes.
+    pub keep_changes_bytes: u64,
     /// Where backups may be written, by name; nowhere if it is not set.
     pub backup_directory: Option<PathBuf>,
     /// What the engine may take, in bytes.
@@ -106,6 +108,7 @@ impl Default for Config {
             durability: Durability::Sync,
             password: None,
             unprotected: false,
+            keep_changes_bytes: 64 << 20,
             backup_directory: None,
             memory_budget_bytes: 256 << 20,
             keyspace_events: String::new(),
@@ -241,6 +244,13 @@ pub static SETTINGS: &[Setting] = &[
         "Serve other machines though no password is asked for: whoever reaches the port may read, change and delete everything",
         |c| Value::Flag(c.unprotected),
         |c, word| value::flag(word).map(|flag| c.unprotected = flag),
+    ),
+    Setting::new(
+        "keep-changes",
+        "BYTES",
+        "How much of the log is kept for the feed of changes",
+        |c| Value::Bytes(c.keep_changes_bytes),
+        |c, word| value::bytes_if_any(word).map(|bytes| c.keep_changes_bytes = bytes),
     ),
     Setting::new(
         "backup-dir",

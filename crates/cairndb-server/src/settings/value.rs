@@ -76,6 +76,11 @@ pub(super) fn bytes(word: &str) -> Result<u64, String> {
     bytes.filter(|&bytes| bytes > 0).ok_or_else(wrong)
 }
 
+/// As [`bytes`], or none.
+pub(super) fn bytes_if_any(word: &str) -> Result<u64, String> {
+    if word == "0" { Ok(0) } else { bytes(word) }
+}
+
 /// At least one.
 pub(super) fn count(word: &str) -> Result<usize, String> {
     let number = integer(word, 1, u32::MAX.into())?;

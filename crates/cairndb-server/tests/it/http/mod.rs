@@ -1,6 +1,9 @@
 //! HTTP as its clients meet it, and the client that these tests meet it with: one that sends the bytes that it is given.
 
+mod admin;
+mod changes;
 mod kv;
+mod list;
 mod stats;
 mod wire;
 
