@@ -1,5 +1,7 @@
 //! Bits: values as arrays of bits, the first byte's highest bit first.
 
+use std::ops::Range;
+
 use super::strings::{VALUE_LEN_MAX, check_len};
 use super::{Answer, Context, Refusal, SYNTAX, integer};
 use crate::events::Class;
@@ -80,7 +82,7 @@ pub(super) fn bitpos(c: &mut Context<'_>, words: &[&[u8]]) -> Answer {
         return Err(SYNTAX);
     }
     let range = bits(value, (start.unwrap_or(0), end.unwrap_or(-1), unit));
-    let position = range.and_then(|(first, last)| (first..last).find(|&at| bit(value, at) == wanted as u8));
+    let position = range.and_then(|(first, end)| find_bit(value, first, end, wanted as u8));
     c.out.integer(match position {
         Some(at) => at as i64,
         // Behind a value without an end there are zeros.
@@ -164,4 +166,43 @@ fn ones(value: &[u8], first: usize, end: usize) -> u32 {
     let whole: u32 = value[whole_first..whole_end].iter().map(|byte| byte.count_ones()).sum();
     let edges = (first..whole_first * 8).chain(whole_end * 8..end);
     whole + edges.map(|at| u32::from(bit(value, at))).sum::<u32>()
+}
+
+/// The first of these bits that is `wanted`. Whole bytes that have none are passed over as such.
+fn find_bit(value: &[u8], first: usize, end: usize, wanted: u8) -> Option<usize> {
+    let without = if wanted == 1 { 0 } else { 0xff };
+    let (whole_first, whole_end) = (first.div_ceil(8), end / 8);
+    let in_bits = |mut places: Range<usize>| places.find(|&at| bit(value, at) == wanted);
+    if whole_first >= whole_end {
+        return in_bits(first..end);
+    }
+    in_bits(first..whole_first * 8).or_else(|| {
+        let passed = value[whole_first..whole_end].iter().position(|&byte| byte != without);
+        in_bits(passed.map_or(whole_end, |passed| whole_first + passed) * 8..end)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bits_are_found_where_they_are() {
+        let values: [&[u8]; 6] =
+            [b"", b"\xff\xff\xff", b"\0\0\0", b"\0\0\x10\0", b"\xff\xff\xef\xff", b"\x80\0\x01"];
+        for value in values {
+            for first in 0..=value.len() * 8 {
+                for end in first..=value.len() * 8 {
+                    for wanted in [0, 1] {
+                        let one_by_one = (first..end).find(|&at| bit(value, at) == wanted);
+                        assert_eq!(
+                            find_bit(value, first, end, wanted),
+                            one_by_one,
+                            "{value:?} {first} {end} {wanted}"
+                        );
+                    }
+                }
+            }
+        }
+    }
 }
