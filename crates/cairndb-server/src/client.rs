@@ -37,6 +37,8 @@ pub(crate) struct Client {
     pub(crate) wants_later: bool,
     /// Whether its transaction is being done.
     pub(crate) in_transaction: bool,
+    /// Whether it is told of all commands.
+    pub(crate) monitors: bool,
     /// Whether the connection ends when the replies have gone.
     pub(crate) leaving: bool,
     pub(crate) shown: Arc<Shown>,
@@ -68,6 +70,7 @@ pub(crate) struct ShownState {
     pub(crate) channels: usize,
     pub(crate) patterns: usize,
     pub(crate) queued: Option<usize>,
+    pub(crate) monitors: bool,
     pub(crate) resp3: bool,
 }
 
@@ -187,6 +190,7 @@ impl Client {
             later: None,
             wants_later: true,
             in_transaction: false,
+            monitors: false,
             leaving: false,
             shown,
             clock: Instant::now(),
@@ -275,6 +279,7 @@ impl Shown {
         let idle_ms = age_ms.saturating_sub(self.last_command_ms.load(Ordering::Relaxed));
         let listens = state.channels + state.patterns > 0;
         let flags = match (listens, state.queued) {
+            _ if state.monitors => "O",
             (true, _) => "P",
             (false, Some(_)) => "x",
             (false, None) => "N",

@@ -171,7 +171,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 }
             }
             // Who listens may have nothing to say.
-            let idle_max = if self.client.listens() { None } else { limits.idle };
+            let idle_max = if self.client.listens() || self.client.monitors { None } else { limits.idle };
             tokio::select! {
                 // First what has come: it is answered even when the server is about to stop.
                 biased;
@@ -307,6 +307,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             state.database = client.database;
             state.channels = client.channels.len();
             state.patterns = client.patterns.len();
+            state.monitors = client.monitors;
             state.queued = client.transaction.as_ref().map(|transaction| transaction.commands.len());
         });
     }

@@ -13,13 +13,16 @@ use crate::acl::Users;
 use crate::backups::Backups;
 use crate::client::{Client, Shown};
 use crate::events::{Event, Wanted};
+use crate::latency::Latency;
 use crate::log::Often;
 use crate::memory::Buffers;
 use crate::metrics::{Counters, StorageMeter};
+use crate::monitors::Monitors;
 use crate::pause::Pause;
 use crate::pubsub::{Channels, Kind};
 use crate::scans::Scans;
 use crate::settings::{Config, Limits};
+use crate::slow::SlowLog;
 use crate::store::Store;
 
 /// The version of Redis whose commands these are; clients look at it.
@@ -33,6 +36,9 @@ pub(crate) struct Server {
     pub(crate) settings_kept: Mutex<Config>,
     pub(crate) users: Users,
     pub(crate) pause: Pause,
+    pub(crate) slow: SlowLog,
+    pub(crate) latency: Arc<Latency>,
+    pub(crate) monitors: Monitors,
     pub(crate) backups: Backups,
     /// The one place of those who flush, compact or verify because they were asked to.
     pub(crate) upkeep: Arc<Semaphore>,
@@ -63,6 +69,8 @@ impl Server {
         // Half of what a batch may hold, and not so much that readers behind it wait for seconds.
         const TURN_LEN_MAX: u64 = 256 << 20;
         let turn_len_max = (settings.memory_budget_bytes / 8).min(TURN_LEN_MAX) as usize;
+        let latency = Arc::new(Latency::default());
+        latency.set(settings.latency_threshold_ms);
         let users = Users::load(&db, settings.password.as_deref())?;
         let buffers = Arc::new(Buffers::default());
         buffers.bound(settings.limits);
@@ -70,8 +78,11 @@ impl Server {
             users,
             pause: Pause::default(),
             upkeep: Arc::new(Semaphore::new(1)),
+            slow: SlowLog::new(settings.slower_than_us, settings.slow_kept_max),
+            latency: latency.clone(),
+            monitors: Monitors::default(),
             backups: Backups::new(settings.backup_directory.clone()),
-            store: Store::new(db, turn_len_max, now_ms)?,
+            store: Store::new(db, turn_len_max, latency, now_ms)?,
             events: settings.events(),
             settings_kept: Mutex::new(settings.clone()),
             settings: RwLock::new(settings),
@@ -93,6 +104,8 @@ impl Server {
     pub(crate) fn apply(&self, settings: &Config) {
         self.events.set(settings.events());
         self.buffers.bound(settings.limits);
+        self.slow.set(settings.slower_than_us, settings.slow_kept_max);
+        self.latency.set(settings.latency_threshold_ms);
     }
 
     pub(crate) fn settings(&self) -> Config {
@@ -125,6 +138,7 @@ impl Server {
 
     pub(crate) fn leave(&self, client: &mut Client) {
         self.leave_channels(client);
+        self.monitors.leave(client.id);
         self.lock_clients().remove(&client.id);
     }
 

@@ -23,6 +23,7 @@ use cairndb::{Batch, Db, Entry, KeyRange, Keyspace, Scan, SeqNo, Value};
 use tokio::sync::Notify;
 
 use crate::events::Event;
+use crate::latency::Latency;
 use crate::log;
 use crate::metrics::TurnMeter;
 
@@ -57,6 +58,7 @@ pub(crate) struct Store {
     pub(crate) written: Notify,
     /// The longest batch, in bytes: longer ones the engine refuses.
     batch_len_max: usize,
+    latency: Arc<Latency>,
     log: log::Turns,
     pub(crate) turns: TurnMeter,
     counted: Mutex<Option<Counted>>,
@@ -274,7 +276,12 @@ pub(crate) struct Data<'a> {
 
 impl Store {
     /// A turn takes no more commands than fit into `turn_len_max` bytes, and one more.
-    pub(crate) fn new(db: Db, turn_len_max: usize, now_ms: fn() -> u64) -> cairndb::Result<Store> {
+    pub(crate) fn new(
+        db: Db,
+        turn_len_max: usize,
+        latency: Arc<Latency>,
+        now_ms: fn() -> u64,
+    ) -> cairndb::Result<Store> {
         let batch_len_max = (db.stats().memory_budget_bytes / 4) as usize;
         let databases = (0..DATABASES).map(|n| db.keyspace(n as u8)).collect::<cairndb::Result<_>>()?;
         let own = db.keyspace(KEYSPACE_SERVER)?;
@@ -290,6 +297,7 @@ impl Store {
             turn_len_max,
             written: Notify::new(),
             batch_len_max,
+            latency,
             log: log::Turns::default(),
             turns: TurnMeter::default(),
             counted: Mutex::default(),
@@ -421,6 +429,9 @@ impl Store {
         let (began, count) = (Instant::now(), batch.len() as u64);
         let settled = self.db.write(batch).map(|last| last + 1 - count).map_err(Arc::new);
         let took = began.elapsed();
+        if self.latency.wants(took) {
+            self.latency.add("aof-write", took, (self.now_ms)() / 1_000);
+        }
         self.log.ended(&settled, took, count);
         self.turns.ended(took, commands, count as usize);
         let mut turn = self.lock();

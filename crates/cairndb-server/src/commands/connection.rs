@@ -45,6 +45,8 @@ pub(super) fn reset(c: &mut Context<'_>, _: &[&[u8]]) -> Answer {
     c.client.replies = Replies::On;
     c.client.become_user(c.server.users.of_new_connection());
     c.server.leave_channels(c.client);
+    c.server.monitors.leave(c.client.id);
+    c.client.monitors = false;
     speak(c, Protocol::Resp2);
     c.client.shown.change(|state| state.name.clear());
     c.out.simple("RESET");

@@ -6,6 +6,8 @@
 mod bits;
 mod categories;
 mod clients;
+#[cfg(test)]
+mod compatibility;
 mod config;
 mod connection;
 mod databases;
@@ -23,11 +25,12 @@ mod strings;
 mod table;
 mod transactions;
 mod users;
+mod watching;
 
 use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::client::Client;
 use crate::events::{Class, Event};
@@ -138,6 +141,7 @@ impl Context<'_> {
 
 /// Runs a command whose arity and permission are settled. A refusal leaves nothing of a reply, but itself.
 pub(crate) fn run(c: &mut Context<'_>, command: &'static Command, words: &[&[u8]]) -> bool {
+    c.server.monitors.tell(command, words, c.client);
     let before = c.out.len();
     let began = c.client.clock;
     let outer = std::mem::replace(&mut c.only_reads, command.flags.has(Flags::READ));
@@ -146,7 +150,9 @@ pub(crate) fn run(c: &mut Context<'_>, command: &'static Command, words: &[&[u8]
     // The end of one command is the beginning of the next: one look at the clock for each.
     c.client.clock = Instant::now();
     let meter = c.server.counters.command(command);
-    meter.runs_ns.observe(ns(c.client.clock.duration_since(began)));
+    let took = c.client.clock.duration_since(began);
+    meter.runs_ns.observe(ns(took));
+    tell_if_slow(c, command, words, took);
     match answer {
         Ok(()) => true,
         Err(refusal) => {
@@ -157,6 +163,18 @@ pub(crate) fn run(c: &mut Context<'_>, command: &'static Command, words: &[&[u8]
             c.out.error(&told);
             false
         }
+    }
+}
+
+/// Keeps what took long, where it was asked to be kept.
+fn tell_if_slow(c: &Context<'_>, command: &Command, words: &[&[u8]], took: Duration) {
+    let at_s = c.data.now_ms / 1_000;
+    if c.server.slow.wants(took) {
+        c.server.slow.add(command, words, took, at_s, &c.client.shown);
+    }
+    if c.server.latency.wants(took) {
+        let event = if command.flags.has(Flags::FAST) { "fast-command" } else { "command" };
+        c.server.latency.add(event, took, at_s);
     }
 }
 

@@ -3,7 +3,7 @@
 use super::table::{Command, Flags, KeySpec, Usage};
 use super::{
     bits, clients, config, connection, databases, describe, help, info, keys, later, memory,
-    needs_subcommand, object, pubsub, server, strings, transactions, users,
+    needs_subcommand, object, pubsub, server, strings, transactions, users, watching,
 };
 
 const NONE: Flags = Flags::NONE;
@@ -225,12 +225,26 @@ pub(crate) static TABLE: &[Command] = table! {
         "flushdb" -1 W, NO_KEYS, "1.0.0" "Delete every key of the database" databases::flushdb;
         "info" -1 NONE, NO_KEYS, "1.0.0" "Tell how the server is" info::info;
         "lastsave" 1 F, NO_KEYS, "1.0.0" "Tell when the last backup was done" later::lastsave;
+        "latency" -2 NONE, NO_KEYS, "2.8.13" "Tell what took long" needs_subcommand {
+            "help" 2 NONE, NO_KEYS, "2.8.13" "List the subcommands" help;
+            "histogram" -2 A, NO_KEYS, "7.0.0" "Tell how long commands took" watching::latency_histogram;
+            "history" 3 A, NO_KEYS, "2.8.13" "Tell the worst of each second, of an event" watching::latency_history;
+            "latest" 2 A, NO_KEYS, "2.8.13" "Tell the latest and the worst of each event" watching::latency_latest;
+            "reset" -2 A, NO_KEYS, "2.8.13" "Forget events" watching::latency_reset;
+        };
         "memory" -2 NONE, NO_KEYS, "4.0.0" "Tell what is taken" needs_subcommand {
             "help" 2 NONE, NO_KEYS, "4.0.0" "List the subcommands" help;
             "usage" -3 R, &[at(2, LOOKS)], "4.0.0" "Tell what a key and its value take" memory::usage;
         };
+        "monitor" 1 A, NO_KEYS, "1.0.0" "Listen to all commands that others run" watching::monitor;
         "save" 1 A.and(Flags::NO_MULTI), NO_KEYS, "1.0.0" "Write a backup" later::save;
         "shutdown" -1 A.and(Flags::NO_MULTI), NO_KEYS, "1.0.0" "End the server" later::shutdown;
+        "slowlog" -2 NONE, NO_KEYS, "2.2.12" "Tell which commands were slow" needs_subcommand {
+            "get" -2 A, NO_KEYS, "2.2.12" "List the latest" watching::slowlog_get;
+            "help" 2 NONE, NO_KEYS, "6.2.0" "List the subcommands" help;
+            "len" 2 A, NO_KEYS, "2.2.12" "Count those that are kept" watching::slowlog_len;
+            "reset" 2 A, NO_KEYS, "2.2.12" "Forget them" watching::slowlog_reset;
+        };
         "swapdb" 3 WF, NO_KEYS, "4.0.0" "Exchange what two databases hold" databases::swapdb;
         "time" 1 F, NO_KEYS, "2.6.0" "Tell the time" server::time;
     }

@@ -60,7 +60,7 @@ fn still_may(c: &mut Context<'_>, command: &Command, words: &[&[u8]]) -> Answer 
     let why = match denied {
         Denied::Command(_) => "no permission to execute the command or subcommand",
         Denied::Key(_) => "no permission to touch the specified keys",
-        Denied::Channel(_) => "no permission to access one of the channels used as arguments to the command",
+        Denied::Channel(_) => "no permission to access one of the channels used as arguments",
     };
     let told = "NOPERM ACLs rules changed between the moment the transaction was accumulated and the EXEC call. This command \
                 is no longer allowed for the following reason: ";

@@ -47,6 +47,12 @@ pub struct Config {
     pub keyspace_events: String,
     /// HTTP, beside it.
     pub http: Http,
+    /// How long a command may run until the slow log keeps it, in microseconds; none is kept if it is negative.
+    pub slower_than_us: i64,
+    /// How many the slow log keeps.
+    pub slow_kept_max: usize,
+    /// How long something may take until `LATENCY` keeps it, in milliseconds; nothing is kept if it is 0.
+    pub latency_threshold_ms: u64,
     /// What one client, or all of them, may take.
     pub limits: Limits,
     /// How the log is written.
@@ -113,6 +119,9 @@ impl Default for Config {
             memory_budget_bytes: 256 << 20,
             keyspace_events: String::new(),
             http: Http::default(),
+            slower_than_us: 10_000,
+            slow_kept_max: 128,
+            latency_threshold_ms: 0,
             limits: Limits::default(),
             log_format: LogFormat::Text,
             log_level: LogLevel::Info,
@@ -276,6 +285,33 @@ pub static SETTINGS: &[Setting] = &[
         "Which events of keys are told to subscribers, by Redis's letters",
         |c| Value::Text(c.keyspace_events.clone()),
         |c, word| value::events(word).map(|letters| c.keyspace_events = letters),
+    )
+    .live(),
+    Setting::new(
+        "slowlog-log-slower-than",
+        "MICROSECONDS",
+        "How long a command may run until the slow log keeps it; -1 keeps none",
+        |c| Value::Integer(c.slower_than_us),
+        |c, word| value::integer(word, -1, i64::MAX).map(|us| c.slower_than_us = us),
+    )
+    .live(),
+    Setting::new(
+        "slowlog-max-len",
+        "N",
+        "How many commands the slow log keeps, within 4 MiB",
+        |c| Value::Number(c.slow_kept_max as u64),
+        |c, word| {
+            value::integer(word, 0, i64::MAX)
+                .map(|n| c.slow_kept_max = usize::try_from(n).unwrap_or(usize::MAX))
+        },
+    )
+    .live(),
+    Setting::new(
+        "latency-monitor-threshold",
+        "MILLISECONDS",
+        "How long something may take until LATENCY keeps it; 0 keeps nothing",
+        |c| Value::Number(c.latency_threshold_ms),
+        |c, word| value::integer(word, 0, i64::MAX).map(|ms| c.latency_threshold_ms = ms.unsigned_abs()),
     )
     .live(),
     Setting::new(

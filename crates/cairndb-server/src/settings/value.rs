@@ -16,6 +16,8 @@ pub enum Value {
     Text(String),
     /// How many; seconds too.
     Number(u64),
+    /// A whole number, which may be negative.
+    Integer(i64),
     /// How many bytes.
     Bytes(u64),
     /// Yes or no.
@@ -28,6 +30,7 @@ impl Value {
         match self {
             Value::Text(text) => text.clone(),
             Value::Number(n) => n.to_string(),
+            Value::Integer(n) => n.to_string(),
             Value::Flag(flag) => flag.to_string(),
             Value::Bytes(len) => {
                 let units = [(30, "GiB"), (20, "MiB"), (10, "KiB")];
@@ -53,6 +56,7 @@ impl Value {
     pub(super) fn toml(&self) -> toml_edit::Value {
         match self {
             Value::Number(n) => i64::try_from(*n).unwrap_or(i64::MAX).into(),
+            Value::Integer(n) => (*n).into(),
             Value::Flag(flag) => (*flag).into(),
             other => other.spelled().into(),
         }
@@ -88,7 +92,7 @@ pub(super) fn count(word: &str) -> Result<usize, String> {
 }
 
 /// A whole number; what else is told in Redis's words.
-fn integer(word: &str, least: i64, most: i64) -> Result<i64, String> {
+pub(super) fn integer(word: &str, least: i64, most: i64) -> Result<i64, String> {
     let n = request::integer(word.as_bytes()).ok_or("argument couldn't be parsed into an integer")?;
     match (least..=most).contains(&n) {
         true => Ok(n),

@@ -12,6 +12,7 @@ mod limits;
 mod running;
 mod stream;
 mod users;
+mod watching;
 mod wire;
 
 use cairndb_server::{Config, Durability, Http, Running};
