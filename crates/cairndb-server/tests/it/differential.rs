@@ -242,6 +242,20 @@ fn slow_redis_has_the_same_rows() {
     assert!(compared > 70, "{compared}");
 }
 
+#[test]
+#[ignore = "needs redis-server"]
+fn slow_redis_has_no_command_that_the_page_does_not_tell_of() {
+    let redis = Redis::new();
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/redis-compatibility.md");
+    let page = std::fs::read_to_string(page).expect("docs/redis-compatibility.md is there");
+    let names = many(Client::connect(redis.address).line("command list"));
+    assert!(names.len() > 200, "{}", names.len());
+    for name in names {
+        let name = name.to_string().trim_matches(['$', '"']).to_ascii_uppercase();
+        assert!(page.contains(&format!("`{name}`")) || page.contains(&format!("`{name} ")), "{name}");
+    }
+}
+
 /// A row without what is left out here: flags that mean nothing, hints, notes, the subcommands that are not `here`.
 fn comparable(row: Reply, here: &[Reply]) -> Reply {
     let mut parts = many(row);
