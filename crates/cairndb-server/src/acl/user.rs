@@ -89,6 +89,9 @@ impl User {
                 }
             }
         }
+        if self.has_all_channels() {
+            return Ok(());
+        }
         let (channels, patterns) = match command.name {
             "subscribe" => (&words[1..], false),
             "psubscribe" => (&words[1..], true),
