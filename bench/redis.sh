@@ -53,7 +53,7 @@ start_redis() { # port, fsync policy
 }
 
 start_cairn() { # port, durability
-  "$cairn" --db "$work/cairn-$1" --durability "$2" serve --listen "127.0.0.1:$1" 2>"$work/cairn-$1.log" &
+  "$cairn" --db "$work/cairn-$1" --durability "$2" serve --listen "127.0.0.1:$1" --http "" 2>"$work/cairn-$1.log" &
   answers "$1"
 }
 

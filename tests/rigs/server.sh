@@ -1,18 +1,25 @@
 # What the rigs of the server share besides: the build, and a server that runs. Sourced, not run.
 . "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
-# Builds what is shipped, optimised; leaves its path in `cairn` and the directory of what is built in `target`.
+# Builds what is shipped, optimised, and the clients that write down what they were told; leaves their paths in `cairn` and
+# `load`, and the directory of what is built in `target`.
 build_server() {
-  (cd "$root" && cargo build --release --quiet --locked -p cairndb-cli)
+  (cd "$root" && cargo build --release --quiet --locked -p cairndb-cli --bin cairn --example load)
   target=${CARGO_TARGET_DIR:-$root/target}
   cairn=$target/release/cairn
+  load=$target/release/examples/load
 }
 
 # Starts a server on free ports; leaves its process in `server` and the ports in `port` and `http_port`.
 start_server() { # directory, further arguments of the command
+  try_server "$@" || broken "the server does not start: $(<"$place/server.err")"
+}
+
+# As `start_server`, where it may be that it does not start.
+try_server() {
   local db=$1
   shift
-  "$cairn" --db "$db" "$@" serve --listen 127.0.0.1:0 --http 127.0.0.1:0 2>"$place/server.err" &
+  "$cairn" serve --db "$db" --listen 127.0.0.1:0 --http 127.0.0.1:0 "$@" 2>"$place/server.err" &
   server=$!
   local tries
   for ((tries = 0; tries < 200; tries++)); do
@@ -22,7 +29,8 @@ start_server() { # directory, further arguments of the command
     kill -0 "$server" 2>/dev/null || break
     sleep 0.05
   done
-  broken "the server does not start: $(<"$place/server.err")"
+  server=
+  return 1
 }
 
 # Asks the server to end, and waits; its exit status is left in `ended`.

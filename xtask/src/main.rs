@@ -36,6 +36,10 @@ cargo xtask <command>
              power      tests/rigs/power.sh: 5 power cuts on ext4, 5 on xfs (needs root)
              full disk  tests/rigs/full_disk.sh: a full ext4 of 32 MiB, emptied by deletes (needs root)
              strace     tests/rigs/strace.sh: the kernel refuses calls, a sample of 400 (needs strace)
+             server kill
+                        tests/rigs/server_kill.sh: a server is killed 12 times under load
+             server full disk
+                        tests/rigs/server_full_disk.sh: a full ext4 of 32 MiB under a server (needs root)
              clients    tests/rigs/clients.sh: redis-cli, redis-py, ioredis, node-redis and redis-rs against the
                         server (needs redis-cli, python3 with venv, node and npm)
              docs       cargo doc, warnings are errors

@@ -94,6 +94,19 @@ const PARTS: &[Part] = &[
         command: "tests/rigs/power.sh xfs --from {from} --minutes {minutes}",
     },
     Part {
+        name: "server-kill",
+        about: "kill -9 of a server under eight clients; no acknowledged write lost",
+        goal: Goal::Count(200),
+        command: "tests/rigs/server_kill.sh --from {from} --minutes {minutes}",
+    },
+    Part {
+        name: "server",
+        about: "operations over both protocols, each answered as a model says, with backups, compactions and reconnects; memory, \
+                files and space do not grow",
+        goal: Goal::Minutes(10),
+        command: "tests/rigs/server_soak.sh --from {from} --minutes {minutes}",
+    },
+    Part {
         name: "strace",
         about: "system calls of the shipped binary that the kernel refused, each class at each call",
         goal: Goal::Count(14_500),
@@ -171,6 +184,18 @@ const PARTS: &[Part] = &[
         about: "inputs to the roadmap's log",
         goal: Goal::Minutes(15),
         command: "fuzz/run.sh roadmap_log {minutes}",
+    },
+    Part {
+        name: "fuzz-requests",
+        about: "bytes to the Redis protocol's parser, whole and in pieces",
+        goal: Goal::Minutes(15),
+        command: "fuzz/run.sh requests {minutes}",
+    },
+    Part {
+        name: "fuzz-commands",
+        about: "bytes to a whole connection, every command behind it",
+        goal: Goal::Minutes(15),
+        command: "fuzz/run.sh commands {minutes}",
     },
     Part {
         name: "fuzz-world",

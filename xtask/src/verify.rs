@@ -72,6 +72,8 @@ pub(crate) fn verify(root: &Path) -> bool {
     report.build_step("power xfs", || rig(root, "power.sh", "xfs --count 5"));
     report.build_step("full disk", || rig(root, "full_disk.sh", "--count 1"));
     report.build_step("strace", || rig(root, "strace.sh", "--sample 400"));
+    report.build_step("server kill", || rig(root, "server_kill.sh", "--count 12"));
+    report.build_step("server full disk", || rig(root, "server_full_disk.sh", "--count 1"));
     report.build_step("clients", || rig(root, "clients.sh", ""));
     report.build_step("console", || rig(root, "console.sh", ""));
     report.build_step("docs", || {

@@ -12,6 +12,9 @@ mod commands;
 mod connection;
 mod events;
 mod float;
+#[cfg(feature = "fuzz")]
+#[doc(hidden)]
+pub mod fuzz;
 mod glob;
 mod http;
 mod latency;

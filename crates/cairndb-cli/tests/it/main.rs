@@ -4,6 +4,7 @@
 //! Outside: these tests know the command line's promises, and of the engine only the log that `replay` reads. Those
 //! that want an optimised build and some time are named `slow_*`.
 
+mod faults;
 mod formats;
 mod keys;
 mod kill;

@@ -9,16 +9,16 @@ use std::time::{Duration, Instant};
 use crate::Cairn;
 
 /// A server on a port of its own.
-struct Serving {
+pub(crate) struct Serving {
     child: Child,
     err: BufReader<ChildStderr>,
     /// What it has said and we have read.
     said: String,
-    address: String,
+    pub(crate) address: String,
 }
 
 impl Serving {
-    fn start(cairn: &Cairn, more: &[&str]) -> Serving {
+    pub(crate) fn start(cairn: &Cairn, more: &[&str]) -> Serving {
         Serving::spawn(&mut Serving::command(cairn, more))
     }
 
@@ -42,20 +42,24 @@ impl Serving {
     }
 
     /// Sends lines, and reads as many lines of replies as it is told.
-    fn ask(&self, request: &str, lines: usize) -> String {
+    pub(crate) fn ask(&self, request: &str, lines: usize) -> String {
         let mut stream = TcpStream::connect(&self.address).expect("somebody listens");
         stream.write_all(request.as_bytes()).expect("it is sent");
         BufReader::new(stream).lines().take(lines).map(|line| line.expect("a line") + "\n").collect()
     }
 
-    fn signal(&self, name: &str) {
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
+    pub(crate) fn signal(&self, name: &str) {
         let id = self.child.id().to_string();
         let sent = Command::new("kill").args(["-s", name, &id]).status().expect("kill runs");
         assert!(sent.success());
     }
 
     /// Waits for its end; the exit code, and all that it said.
-    fn end(mut self) -> (i32, String) {
+    pub(crate) fn end(mut self) -> (i32, String) {
         let status = self.child.wait().expect("it ends");
         self.err.read_to_string(&mut self.said).expect("text");
         assert!(!self.said.contains("panicked"), "{}", self.said);

@@ -6,6 +6,7 @@
 
 mod client;
 mod differential;
+mod hostile;
 mod http;
 mod info;
 mod limits;
