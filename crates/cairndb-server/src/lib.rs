@@ -3,7 +3,7 @@
 //! Rooms, in the order in which they are best read: `resp` (the protocol), `store` (turns that share a write and a sync),
 //! `acl` (users, and what they may), `commands` (a row and a function each), `client`, `memory` and `pubsub` (what is
 //! remembered of connections), `connection` (the loop that ties them together), `server`, `sweep` (what has expired),
-//! `settings`, `log`, `socket`, `listen`, `process`.
+//! `settings`, `log`, `socket`, `tls`, `listen`, `process`.
 
 mod acl;
 mod backups;
@@ -36,6 +36,7 @@ mod socket;
 mod store;
 mod sweep;
 mod threads;
+mod tls;
 
 pub use cairndb::Durability;
 pub use http::Http;

@@ -10,6 +10,7 @@ use cairndb::storage::Native;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::{Handle, Runtime};
+use tokio::signal::unix::Signal;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -21,6 +22,7 @@ use crate::server::Server;
 use crate::settings::Config;
 use crate::socket;
 use crate::threads::Threads;
+use crate::tls::Tls;
 
 /// How long clients have to take their last replies.
 const DRAIN: Duration = Duration::from_secs(5);
@@ -118,6 +120,7 @@ pub(crate) fn start_on(runtime: Runtime, mut config: Config) -> Result<Running, 
         "" => None,
         listen => Some(runtime.block_on(bind(Protocol::Http, listen, &config))?),
     };
+    let tls = Tls::of(&config)?;
     log::opening(&config);
     let meter = Arc::new(StorageMeter::default());
     let storage = Native::create(&config.directory)
@@ -127,7 +130,9 @@ pub(crate) fn start_on(runtime: Runtime, mut config: Config) -> Result<Running, 
     let threads = Threads::start(crate::threads::count(config.durability));
     let clients = threads.map_err(|source| Error::io("cannot start threads", source))?;
     config.listen = address.to_string();
-    let server = Arc::new(Server::new(db.clone(), meter, config).map_err(Error::Engine)?);
+    let mut server = Server::new(db.clone(), meter, config).map_err(Error::Engine)?;
+    server.tls = tls;
+    let server = Arc::new(server);
     let http_address = http_listener.as_ref().map(|(_, address)| *address);
     log::serving(&server.settings(), address, http_address);
     let (stop, stopped) = watch::channel(false);
@@ -164,6 +169,22 @@ impl Running {
 
     pub(crate) async fn until_client_asks(&self) {
         self.server.until_asked_to_end().await;
+    }
+
+    /// Reads the certificate and its key anew, for clients that come from now on. What cannot be used changes nothing but
+    /// the log.
+    pub fn reload_certificate(&self) {
+        self.server.reload_certificate();
+    }
+
+    /// The same, whenever this signal comes.
+    pub(crate) fn reload_certificate_on(&self, mut signal: Signal) {
+        let server = self.server.clone();
+        self.runtime.spawn(async move {
+            while signal.recv().await.is_some() {
+                server.reload_certificate();
+            }
+        });
     }
 
     /// Waits for something, in this thread, on the server's runtime.
@@ -272,12 +293,23 @@ fn welcome(
     thread.spawn(async move {
         // The thread's own scheduler is to look after it.
         let mut stream = TcpStream::from_std(stream)?;
-        match server.enter(peer.to_string(), local) {
-            // A client that breaks off is no concern of anybody else's.
-            Some(client) => Connection::new(server.clone(), stream, client).serve(stopped).await,
-            None => {
-                log::refused(peer, "there are as many as there may be", &server.trouble.refused);
-                stream.write_all(b"-ERR max number of clients reached\r\n").await
+        let Some(mut client) = server.enter(peer.to_string(), local) else {
+            log::refused(peer, "there are as many as there may be", &server.trouble.refused);
+            return match server.tls {
+                None => stream.write_all(b"-ERR max number of clients reached\r\n").await,
+                Some(_) => Ok(()),
+            };
+        };
+        // A client that breaks off is no concern of anybody else's.
+        let Some(tls) = &server.tls else {
+            return Connection::new(server.clone(), stream, client).serve(stopped).await;
+        };
+        match tls.accept(stream).await {
+            Ok(stream) => Connection::new(server.clone(), stream, client).serve(stopped).await,
+            Err(error) => {
+                log::refused(peer, &format!("TLS: {error}"), &server.trouble.refused);
+                server.leave(&mut client);
+                Ok(())
             }
         }
     });

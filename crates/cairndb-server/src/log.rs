@@ -77,6 +77,14 @@ pub(crate) fn not_backed_up(why: &str) {
     error!("no backup: {why}");
 }
 
+/// The certificate was read anew, or could not be.
+pub(crate) fn reloaded(result: &Result<(), String>) {
+    match result {
+        Ok(()) => info!("read the certificate anew, for clients that come from now on"),
+        Err(error) => error!(error, "the certificate cannot be read anew; the old one stays"),
+    }
+}
+
 /// A client could not be let in.
 pub(crate) fn refused(address: SocketAddr, why: &str, often: &Often) {
     if let Some(times) = often.now() {

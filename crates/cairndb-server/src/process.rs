@@ -1,8 +1,9 @@
 //! Process: a server that is all that its process does, from the first signal that it heeds to the last.
 //!
-//! The first `SIGTERM` or `SIGINT` asks it to end in good order, as a client's `SHUTDOWN` does; the second ends it at once: nothing that was answered is
-//! lost by that, but the next start has a log to replay. Signals are heeded before the database is opened, for that may
-//! take a while, and nobody is to be killed between "serving" and the first look at a signal.
+//! `SIGHUP` has the certificate read anew. The first `SIGTERM` or `SIGINT` asks it to end in good order, as a client's
+//! `SHUTDOWN` does; the second ends it at once: nothing that was answered is lost by that, but the next start has a log to
+//! replay. Signals are heeded before the database is opened, for that may take a while, and nobody is to be killed between
+//! "serving" and the first look at a signal.
 //!
 //! Where the process was started by systemd, or by what speaks as it does, that is told when clients can come, when the
 //! end begins, and, if it asked for that, every now and then that all is well.
@@ -31,11 +32,12 @@ pub fn run(mut config: Config) -> Result<(), Error> {
         config.limits.clients = files;
     }
     let runtime = listen::runtime()?;
-    let asked = heed_signals(&runtime)?;
+    let (asked, hangups) = heed_signals(&runtime)?;
     if let Some(limit) = sd_notify::watchdog_enabled() {
         runtime.spawn(keep_telling(limit / 2));
     }
     let running = listen::start_on(runtime, config)?;
+    running.reload_certificate_on(hangups);
     tell(NotifyState::Ready);
     running.block_on(async {
         tokio::select! {
@@ -69,11 +71,12 @@ async fn keep_telling(every: Duration) {
     }
 }
 
-/// What is told when the process is asked to end.
-fn heed_signals(runtime: &Runtime) -> Result<oneshot::Receiver<()>, Error> {
+/// What is told when the process is asked to end, and each time it is asked to read the certificate anew.
+fn heed_signals(runtime: &Runtime) -> Result<(oneshot::Receiver<()>, Signal), Error> {
     let within = runtime.enter();
     let caught = |kind| signal(kind).map_err(|source| Error::io("cannot wait for signals", source));
     let (mut terminate, mut interrupt) = (caught(SignalKind::terminate())?, caught(SignalKind::interrupt())?);
+    let hangups = caught(SignalKind::hangup())?;
     drop(within);
     let (ask, asked) = oneshot::channel();
     runtime.spawn(async move {
@@ -82,7 +85,7 @@ fn heed_signals(runtime: &Runtime) -> Result<oneshot::Receiver<()>, Error> {
         let number = either(&mut terminate, &mut interrupt).await;
         std::process::exit(128 + number);
     });
-    Ok(asked)
+    Ok((asked, hangups))
 }
 
 /// Waits for one of the two, and returns its number.

@@ -14,7 +14,7 @@ use crate::backups::Backups;
 use crate::client::{Client, Shown};
 use crate::events::{Event, Wanted};
 use crate::latency::Latency;
-use crate::log::Often;
+use crate::log::{self, Often};
 use crate::memory::Buffers;
 use crate::metrics::{Counters, StorageMeter};
 use crate::monitors::Monitors;
@@ -24,6 +24,7 @@ use crate::scans::Scans;
 use crate::settings::{Config, Limits};
 use crate::slow::SlowLog;
 use crate::store::Store;
+use crate::tls::Tls;
 
 /// The version of Redis whose commands these are; clients look at it.
 pub(crate) const REDIS_VERSION: &str = "7.0.15";
@@ -48,6 +49,8 @@ pub(crate) struct Server {
     pub(crate) counters: Counters,
     pub(crate) trouble: Trouble,
     pub(crate) buffers: Arc<Buffers>,
+    /// What every port speaks, if it speaks TLS.
+    pub(crate) tls: Option<Tls>,
     pub(crate) began: Instant,
     /// Names this run of the server, in 40 digits.
     pub(crate) run_id: String,
@@ -91,6 +94,7 @@ impl Server {
             counters: Counters::new(storage),
             trouble: Trouble::default(),
             buffers,
+            tls: None,
             began: Instant::now(),
             run_id: (0..3).map(|_| format!("{:016x}", crate::random::number())).collect::<String>()[..40]
                 .into(),
@@ -106,6 +110,13 @@ impl Server {
         self.buffers.bound(settings.limits);
         self.slow.set(settings.slower_than_us, settings.slow_kept_max);
         self.latency.set(settings.latency_threshold_ms);
+    }
+
+    /// Reads the certificate and its key anew; what comes of it is told in the log.
+    pub(crate) fn reload_certificate(&self) {
+        if let Some(tls) = &self.tls {
+            log::reloaded(&tls.reload());
+        }
     }
 
     pub(crate) fn settings(&self) -> Config {

@@ -9,15 +9,15 @@ use hyper::server::conn::http1;
 use hyper::service::{Service, service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use tokio::io::AsyncWriteExt;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 
 use super::Http;
 use super::guard::Ends;
 use crate::log;
 use crate::server::Server;
-use crate::settings::{Config, Limits};
+use crate::settings::Config;
 use crate::socket;
 
 /// The longest head of a request, in bytes; a longer one is refused with 431. Keys in paths end at 64 KiB, encoded.
@@ -48,12 +48,23 @@ pub(crate) async fn accept(server: Arc<Server>, listener: TcpListener, mut stopp
             }
         };
         let Ok(place) = places.clone().try_acquire_owned() else {
-            tokio::spawn(async move { stream.write_all(FULL).await });
+            if server.tls.is_none() {
+                tokio::spawn(async move { stream.write_all(FULL).await });
+            }
             continue;
         };
-        let (http, router, stopped) = (http.clone(), router.clone(), stopped.clone());
+        let (server, http, router, stopped) = (server.clone(), http.clone(), router.clone(), stopped.clone());
         tokio::spawn(async move {
-            _ = serve(&http, router, stream, there, limits, stopped).await;
+            socket::prepare(&stream, limits);
+            let here = stream.local_addr().unwrap_or(SocketAddr::from(([127, 0, 0, 1], 0)));
+            let ends = Ends { here, there };
+            match &server.tls {
+                None => _ = serve(&http, router, stream, ends, stopped).await,
+                Some(tls) => match tls.accept(stream).await {
+                    Ok(stream) => _ = serve(&http, router, stream, ends, stopped).await,
+                    Err(error) => log::refused(there, &format!("TLS: {error}"), &server.trouble.refused),
+                },
+            }
             drop(place);
         });
     }
@@ -62,17 +73,13 @@ pub(crate) async fn accept(server: Arc<Server>, listener: TcpListener, mut stopp
 }
 
 /// Answers the requests of one connection.
-async fn serve(
+async fn serve<S: AsyncRead + AsyncWrite + Unpin>(
     http: &http1::Builder,
     router: TowerToHyperService<axum::Router>,
-    stream: TcpStream,
-    there: SocketAddr,
-    limits: Limits,
+    stream: S,
+    ends: Ends,
     mut stopped: watch::Receiver<bool>,
 ) -> hyper::Result<()> {
-    socket::prepare(&stream, limits);
-    let here = stream.local_addr().unwrap_or(SocketAddr::from(([127, 0, 0, 1], 0)));
-    let ends = Ends { here, there };
     let service = service_fn(move |mut request: hyper::Request<hyper::body::Incoming>| {
         request.extensions_mut().insert(ends);
         router.call(request)

@@ -35,6 +35,11 @@ pub struct Config {
     pub durability: Durability,
     /// What clients must show first.
     pub password: Option<String>,
+    /// The certificate that the server shows, and those that vouch for it: a file in PEM. With it and its key, every port
+    /// speaks TLS and nothing else.
+    pub tls_cert: Option<PathBuf>,
+    /// The certificate's key: a file in PEM.
+    pub tls_key: Option<PathBuf>,
     /// Whether clients of other machines are served though no password is asked for.
     pub unprotected: bool,
     /// How much of the log is kept for those who ask what was changed, in bytes.
@@ -113,6 +118,8 @@ impl Default for Config {
             listen: "127.0.0.1:6379".into(),
             durability: Durability::Sync,
             password: None,
+            tls_cert: None,
+            tls_key: None,
             unprotected: false,
             keep_changes_bytes: 64 << 20,
             backup_directory: None,
@@ -232,6 +239,13 @@ pub static SETTINGS: &[Setting] = &[
         |c, word| value::names(word).map(|names| c.http.hosts = names),
     ),
     Setting::new(
+        "http-header-timeout",
+        "SECONDS",
+        "How long the head of a request over HTTP may take to come",
+        |c| Value::Number(c.http.header_time.as_secs()),
+        |c, word| value::count(word).map(|seconds| c.http.header_time = Duration::from_secs(seconds as u64)),
+    ),
+    Setting::new(
         "durability",
         "LEVEL",
         "What a write waits for: sync, os or buffered",
@@ -255,6 +269,20 @@ pub static SETTINGS: &[Setting] = &[
         |c, word| value::flag(word).map(|flag| c.unprotected = flag),
     ),
     Setting::new(
+        "tls-cert",
+        "FILE",
+        "The certificate in PEM; with it and its key, every port speaks TLS and nothing else",
+        |c| value::path_or_none(&c.tls_cert),
+        |c, word| value::some(word).map(|path| c.tls_cert = path.map(PathBuf::from)),
+    ),
+    Setting::new(
+        "tls-key",
+        "FILE",
+        "The certificate's key in PEM",
+        |c| value::path_or_none(&c.tls_key),
+        |c, word| value::some(word).map(|path| c.tls_key = path.map(PathBuf::from)),
+    ),
+    Setting::new(
         "keep-changes",
         "BYTES",
         "How much of the log is kept for the feed of changes",
@@ -265,11 +293,7 @@ pub static SETTINGS: &[Setting] = &[
         "backup-dir",
         "DIR",
         "Where SAVE and BGSAVE write backups",
-        |c| {
-            Value::Text(
-                c.backup_directory.as_ref().map_or_else(String::new, |path| path.display().to_string()),
-            )
-        },
+        |c| value::path_or_none(&c.backup_directory),
         |c, word| value::some(word).map(|path| c.backup_directory = path.map(PathBuf::from)),
     ),
     Setting::new(

@@ -123,6 +123,10 @@ pub(super) fn some(word: &str) -> Result<Option<String>, String> {
     Ok(Some(word.to_string()).filter(|word| !word.is_empty()))
 }
 
+pub(super) fn path_or_none(path: &Option<PathBuf>) -> Value {
+    Value::Text(path.as_ref().map(|path| path.display().to_string()).unwrap_or_default())
+}
+
 pub(super) fn path(word: &str) -> Result<PathBuf, String> {
     if word.is_empty() { Err("a path must be named".into()) } else { Ok(word.into()) }
 }

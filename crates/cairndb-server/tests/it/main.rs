@@ -12,6 +12,7 @@ mod info;
 mod limits;
 mod running;
 mod stream;
+mod tls;
 mod users;
 mod watching;
 mod wire;
