@@ -142,6 +142,8 @@ Examples:
     Inspect(Inspect),
     /// Serve the database to clients of Redis, and over HTTP
     Serve(Serve),
+    /// Ask a running server whether it is well; exit 1 if it is not
+    Health(Health),
     /// See it all at work on real data: load, read back, scan, delete, reopen, verify, compact
     Demo(Demo),
 }
@@ -421,6 +423,26 @@ impl clap::FromArgMatches for Given {
 
 #[derive(clap::Args)]
 #[command(after_help = "\
+Over the Redis protocol it asks PING, over HTTP /readyz, which also knows whether the database can be written. Of a server
+that speaks TLS it only learns that it is there.
+
+Examples:
+  cairn health
+  cairn health --http 127.0.0.1:8379 --timeout 1s")]
+pub(crate) struct Health {
+    /// Where the Redis protocol is spoken
+    #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:6379", env = "CAIRN_LISTEN")]
+    pub(crate) listen: String,
+    /// Where HTTP is: asks there instead
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    pub(crate) http: Option<String>,
+    /// How long the answer may take: a number and ms, s, m, h or d
+    #[arg(long, value_name = "TIME", default_value = "5s", value_parser = parse_ttl)]
+    pub(crate) timeout: Duration,
+}
+
+#[derive(clap::Args)]
+#[command(after_help = "\
 Works in a temporary directory and removes it, unless --db or --keep is given.
 
 Examples:
@@ -479,7 +501,7 @@ pub(crate) struct Spelling {
     pub(crate) escape: bool,
 }
 
-/// Reads `30s` and the like; zero is refused, for it would store what nobody can read.
+/// Reads `30s` and the like; zero is refused, for it would store what nobody can read, or wait for nothing.
 fn parse_ttl(text: &str) -> Result<Duration, String> {
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at(digits);
@@ -493,7 +515,7 @@ fn parse_ttl(text: &str) -> Result<Duration, String> {
     };
     let number: u64 = number.parse().map_err(|_| "a time is a number and a unit: 30s")?;
     match number.checked_mul(unit_ms) {
-        Some(0) => Err("it would have expired already".into()),
+        Some(0) => Err("a time of nothing is over already".into()),
         Some(ms) => Ok(Duration::from_millis(ms)),
         None => Err("longer than can be counted".into()),
     }

@@ -18,6 +18,8 @@ use cairndb::Error;
 pub(crate) enum Failure {
     /// There is no such key: exit 1.
     MissingKey,
+    /// The server that was asked is not well, or not there: exit 1.
+    Unwell(String),
     /// Whoever read our output has gone: exit 0, without a word.
     ClosedPipe,
     /// The engine says no: exit 2.
@@ -64,6 +66,10 @@ impl Failure {
             Failure::ClosedPipe => ExitCode::SUCCESS,
             Failure::MissingKey => {
                 say("cairn: no such key");
+                ExitCode::from(1)
+            }
+            Failure::Unwell(why) => {
+                say(format_args!("cairn: {why}"));
                 ExitCode::from(1)
             }
             Failure::Engine(error) => unreachable!("{error} was located"),

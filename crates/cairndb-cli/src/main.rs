@@ -6,7 +6,7 @@
 //! | exit code | meaning |
 //! |---|---|
 //! | 0 | done; also when the reader of our output went away |
-//! | 1 | the key is not there |
+//! | 1 | the key is not there; the server that was asked is not well |
 //! | 2 | an error, or damage was found |
 //!
 //! # Where it sits
@@ -23,6 +23,7 @@ mod demo;
 mod escape;
 mod failure;
 mod format;
+mod health;
 mod human;
 mod keys;
 mod load;
@@ -68,6 +69,7 @@ fn run(args: &Args) -> Result<(), Failure> {
         Command::Stats(stats) => report::stats(target, stats),
         Command::Inspect(inspect) => report::inspect(inspect),
         Command::Serve(serve) => serve::serve(serve),
+        Command::Health(health) => health::health(health),
         Command::Demo(demo) => demo::demo(target, demo),
     }
 }

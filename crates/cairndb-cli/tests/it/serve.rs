@@ -52,6 +52,12 @@ impl Serving {
         self.child.id()
     }
 
+    /// The word of its log that begins so, without that.
+    fn word(&self, begins: &str) -> String {
+        let word = self.said.split_ascii_whitespace().find_map(|word| word.strip_prefix(begins));
+        word.unwrap_or_else(|| panic!("{begins}: {}", self.said)).to_string()
+    }
+
     pub(crate) fn signal(&self, name: &str) {
         let id = self.child.id().to_string();
         let sent = Command::new("kill").args(["-s", name, &id]).status().expect("kill runs");
@@ -274,5 +280,44 @@ fn who_started_the_service_is_told_how_it_is() {
     while all.last().is_none_or(|state| state != "STOPPING=1") {
         all.push(next());
     }
+    assert_eq!(serving.end().0, 0);
+}
+
+#[test]
+fn health_is_asked_over_either_port() {
+    let cairn = Cairn::new();
+    let serving = Serving::start(&cairn, &["--requirepass", "sesame"]);
+    let asked = |args: &[&str]| cairn.run([&["health", "--timeout", "5s"], args].concat());
+    assert_eq!(asked(&["--listen", &serving.address]).ok(), "", "who asks for a password is there");
+    let http = serving.word("http=");
+    assert_eq!(asked(&["--http", &http]).ok(), "");
+    // Whoever answers there, it is no server of this kind.
+    let other = asked(&["--listen", &http]);
+    assert_eq!(other.code, 1, "{other:?}");
+    serving.signal("TERM");
+    let address = serving.address.clone();
+    assert_eq!(serving.end().0, 0);
+    let gone = asked(&["--listen", &address]);
+    assert_eq!((gone.code, gone.out.as_slice()), (1, &b""[..]), "{gone:?}");
+    assert!(gone.err.starts_with(&format!("cairn: {address}: ")), "{gone:?}");
+
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = silent.local_addr().expect("an address").to_string();
+    let began = Instant::now();
+    let unwell = cairn.run(["health", "--timeout", "300ms", "--listen", &address]);
+    assert_eq!(unwell.code, 1, "{unwell:?}");
+    assert!(began.elapsed() < Duration::from_secs(4), "it waits no longer than it was told to");
+}
+
+#[test]
+fn other_machines_are_not_served_without_a_password() {
+    let cairn = Cairn::new();
+    let told = cairn.run(["serve", "--listen", "0.0.0.0:0", "--http", ""]).failed();
+    assert!(told.contains("requirepass") && told.contains("--unprotected"), "{told}");
+    assert!(!cairn.db.exists());
+    let mut command =
+        cairn.command(["serve", "--listen", "0.0.0.0:0", "--http", "", "--requirepass", "sesame"]);
+    let serving = Serving::spawn(&mut command);
+    serving.signal("TERM");
     assert_eq!(serving.end().0, 0);
 }

@@ -499,4 +499,46 @@ mod tests {
         assert_eq!((of("bind"), of("port"), of("appendfsync")), (Some("::1"), Some("7000"), Some("always")));
         assert_eq!(of("dir"), of("db"));
     }
+
+    /// Compares a part of a file of the repository with what is generated for it; `CAIRN_DOCS=write` writes it.
+    fn agrees(file: &str, begin: &str, end: &str, generated: &str) {
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(file);
+        let text = std::fs::read_to_string(&path).expect("the file is there");
+        let from = text.find(begin).expect("it begins") + begin.len();
+        let to = from + text[from..].find(end).expect("it ends");
+        if std::env::var("CAIRN_DOCS").is_ok_and(|how| how == "write") {
+            let whole = [&text[..from], generated, &text[to..]].concat();
+            std::fs::write(path, whole).expect("it is written");
+        } else {
+            assert_eq!(&text[from..to], generated, "{file}: CAIRN_DOCS=write writes it anew");
+        }
+    }
+
+    #[test]
+    fn the_page_on_running_the_server_has_every_setting() {
+        let mut table = "\n| setting | default | `CONFIG SET` | |\n|---|---|---|---|\n".to_string();
+        for setting in SETTINGS {
+            let default = match setting.get(&Config::default()).spelled() {
+                none if none.is_empty() => String::new(),
+                some => format!("`{some}`"),
+            };
+            let live = if setting.live { "yes" } else { "" };
+            table += &format!("| `{}` | {default} | {live} | {} |\n", setting.name, setting.about);
+        }
+        agrees("docs/server.md", "writes this table anew -->\n", "<!-- end -->", &(table + "\n"));
+    }
+
+    #[test]
+    fn the_example_of_a_file_has_every_setting_as_it_is_by_default() {
+        let mut text = String::new();
+        for setting in SETTINGS {
+            let value = setting.get(&Config::default()).toml();
+            text += &format!("\n# {}.\n{} = {value}\n", setting.about, setting.name);
+        }
+        agrees("contrib/cairn.toml", "written anew by `CAIRN_DOCS=write`.\n", "\n# The end.", &text);
+        let mut layers = Layers::default();
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../contrib/cairn.toml");
+        layers.read_file(&path).expect("it can be read");
+        assert_eq!(*layers.config(), Config { file: Some(path), ..Config::default() });
+    }
 }
