@@ -2,7 +2,8 @@
 //!
 //! Five things are run, and each needs the ones before it: the native side of the script that both sides run; the same
 //! script, the contract of storage and the browser's own tests in a worker of a real Chromium; the contract in node; the
-//! package, built with its sizes; and what a page goes through, driven from outside.
+//! package, built with its sizes; and what a page goes through, driven from outside, databases that go to `cairn` and come
+//! back among it.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -66,12 +67,14 @@ fn run_all(root: &Path, tools: &Tools) -> bool {
         cargo("test --locked -p cairndb-wasm --test it"),
         cargo(&format!("{tests} --test it")),
         cargo(&format!("{tests} --lib")),
+        // The native command, which databases are exchanged with.
+        cargo("build --locked -p cairndb-cli"),
         npm("npm", "ci --no-audit --no-fund"),
         npm("node", "build.mjs"),
         npm("node_modules/.bin/tsc", "-p test"),
         npm(
             "node",
-            "--test --test-concurrency=1 test/node.test.mjs test/lifecycle.test.mjs test/bundlers.test.mjs",
+            "--test --test-concurrency=1 test/node.test.mjs test/lifecycle.test.mjs test/exchange.test.mjs test/bundlers.test.mjs",
         ),
     ];
     steps.into_iter().all(|mut step| {

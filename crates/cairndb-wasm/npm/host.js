@@ -20,18 +20,27 @@ const VERBS = new Set([
   'get', 'snapshot', 'release', 'scan', 'scanNext', 'export', 'exportNext', 'checkpoint', 'stats', 'recovery', 'verify',
 ]);
 
+/** Calls after which there is nothing new to maintain. */
+const READS = new Set(['get', 'getMany', 'scan', 'scanNext', 'snapshot', 'stats', 'recovery']);
+
 /** Those whose result stands for something that the engine keeps until it is released. */
 const HOLDING = new Set(['snapshot', 'scan', 'export']);
+
+const { port1: arrival, port2: departure } = new MessageChannel();
+const arriving = [];
+arrival.onmessage = () => {
+  // In node an open port keeps the process alive: only while somebody waits.
+  if (arriving.length === 1) arrival.unref?.();
+  arriving.shift()();
+};
+arrival.unref?.();
 
 /** Lets messages come in: a microtask does not. */
 function nextTask() {
   return new Promise((resolve) => {
-    const { port1, port2 } = new MessageChannel();
-    port1.onmessage = () => {
-      port1.close();
-      resolve();
-    };
-    port2.postMessage(0);
+    arriving.push(resolve);
+    arrival.ref?.();
+    departure.postMessage(0);
   });
 }
 
@@ -43,6 +52,7 @@ export class Host {
   #held = new Map();
   #running;
   #maintaining;
+  #toppingUp;
   #timer;
   #closed = false;
   #onTrap;
@@ -78,15 +88,20 @@ export class Host {
   }
 
   async #run() {
-    // Whatever comes with the same turn of the event loop shares the sync.
-    await nextTask();
+    let leavesWork = false;
     try {
-      while (this.#waiting.length > 0) await this.#answer(this.#waiting.splice(0));
+      while (this.#waiting.length > 0) {
+        const writes = this.#waiting.some(({ calls }) => calls.some(([, verb]) => !READS.has(verb)));
+        // Writes that have come behind these share their sync. Reads have nothing to wait for.
+        if (writes) await nextTask();
+        leavesWork ||= writes;
+        await this.#answer(this.#waiting.splice(0));
+      }
     } catch (error) {
       this.#trapped(error);
     }
     this.#running = undefined;
-    this.#startMaintenance();
+    if (leavesWork) this.#startMaintenance();
   }
 
   async #answer(messages) {
@@ -186,13 +201,18 @@ export class Host {
     }
   }
 
-  /** Makes files ahead. Where that fails, whoever needs one is told `Busy`. */
-  async #topUp() {
-    try {
-      await this.#engine.topUp();
-    } catch (error) {
-      if (isTrap(error)) throw error;
-    }
+  /** Makes files ahead: one at a time, and whoever else wants some waits for that. Where it fails, they are told `Busy`. */
+  #topUp() {
+    this.#toppingUp ??= (async () => {
+      try {
+        await this.#engine.topUp();
+      } catch (error) {
+        if (isTrap(error)) throw error;
+      } finally {
+        this.#toppingUp = undefined;
+      }
+    })();
+    return this.#toppingUp;
   }
 
   #startMaintenance() {
@@ -214,7 +234,7 @@ export class Host {
           await this.#topUp();
           more = !this.#closed && !this.#engine.wantsTopUp();
         }
-        await nextTask();
+        if (more) await nextTask();
       }
     } catch (error) {
       this.#trapped(error);

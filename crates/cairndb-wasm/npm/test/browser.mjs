@@ -1,7 +1,7 @@
 // Browser: Chromium under a profile of its own, and a server for what it loads. For the tests beside this file.
 
 import { createServer } from 'node:http';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { extname, join, normalize } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -16,12 +16,13 @@ const ARGS = [
   '--disable-component-update', '--disable-sync',
 ];
 
-/** Serves a folder, and an empty page where there is no file. No header that a static host would not send. */
-export async function serve(root) {
+/** Serves folders, and an empty page under `/blank`. No header that a static host would not send. */
+export async function serve(...roots) {
   const server = createServer((request, response) => {
     const path = normalize(decodeURIComponent(new URL(request.url, 'http://x').pathname));
     try {
-      const body = path === '/' || path === '/blank' ? '<!doctype html><title>test</title>' : readFileSync(join(root, path));
+      const root = roots.find((root) => existsSync(join(root, path))) ?? '';
+      const body = path === '/blank' ? '<!doctype html><title>test</title>' : readFileSync(join(root, path));
       response.setHeader('content-type', TYPES[extname(path)] ?? (typeof body === 'string' ? 'text/html' : 'application/octet-stream'));
       response.end(body);
     } catch {
