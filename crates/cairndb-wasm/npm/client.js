@@ -3,12 +3,18 @@
 import { CairnError, fromData } from './errors.js';
 
 export class Client {
+  #durability;
   #post;
   #pending = new Map();
   #outbox = [];
   #lastId = 0;
   #lastMessage = 0;
   #failed;
+
+  /** `durability` is what its writes wait for, whoever has the database open: 0 for nothing, 1 for the browser, 2 for the disk. */
+  constructor(durability) {
+    this.#durability = durability;
+  }
 
   /** How many hosts there have been: what one keeps under a number, another does not know. */
   generation = 0;
@@ -85,7 +91,7 @@ export class Client {
       call.message = message;
       this.#pending.set(call.id, call);
     }
-    this.#post({ message, calls: calls.map(({ id, verb, args }) => [id, verb, ...args]) });
+    this.#post({ message, durability: this.#durability, calls: calls.map(({ id, verb, args }) => [id, verb, ...args]) });
   }
 }
 

@@ -65,10 +65,13 @@ export class Host {
     this.#startMaintenance();
   }
 
-  /** Takes what came from one port, which is any object. `answer` is called once with the replies to all calls of the message. */
-  take(port, calls, answer) {
+  /**
+   * Takes what came from one port, which is any object: calls, and what their writes wait
+   * for. `answer` is called once with the replies to all calls of the message.
+   */
+  take(port, { calls, durability }, answer) {
     if (this.#closed) return;
-    this.#waiting.push({ port, calls, answer });
+    this.#waiting.push({ port, calls, durability, answer });
     this.#running ??= this.#run();
   }
 
@@ -111,13 +114,15 @@ export class Host {
       if (writes.length > 0) await this.#write(writes.splice(0));
     };
     const written = [];
-    for (const [index, { port, calls }] of messages.entries()) {
+    let strongest = 0;
+    for (const [index, { port, calls, durability }] of messages.entries()) {
       for (const [id, verb, ...args] of calls) {
         const reply = [id, undefined, undefined];
         replies[index].push(reply);
         if (verb === 'write') {
           writes.push({ request: args[0], reply });
           written.push(reply);
+          strongest = Math.max(strongest, durability);
           continue;
         }
         await write();
@@ -130,7 +135,7 @@ export class Host {
       }
     }
     await write();
-    if (written.some((reply) => reply[2] === undefined)) this.#sync(written);
+    if (written.some((reply) => reply[2] === undefined)) this.#sync(written, strongest);
     for (const [index, { answer }] of messages.entries()) answer(replies[index]);
   }
 
@@ -155,9 +160,9 @@ export class Host {
     }
   }
 
-  #sync(written) {
+  #sync(written, durability) {
     try {
-      this.#engine.sync();
+      this.#engine.sync(durability);
     } catch (error) {
       const told = this.#told(error);
       for (const reply of written) if (reply[2] === undefined) reply.splice(1, 2, undefined, told);

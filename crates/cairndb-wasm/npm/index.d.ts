@@ -47,12 +47,18 @@ export interface OpenOptions<K extends Encoding = 'bytes', V extends Encoding = 
   storage?: 'opfs' | 'memory';
   /**
    * What a write waits for: nothing, the browser (it survives this page), or the disk (it survives the machine; see the
-   * README on names of new files). Default `'sync'`.
+   * README on names of new files). It is this tab's own, whichever has the database open. Default `'sync'`.
    */
   durability?: 'buffered' | 'os' | 'sync';
-  /** What the whole instance may take, in bytes; a single value may take an eighth of it. 8 MiB to 2 GiB, default 32 MiB. */
+  /**
+   * What the whole instance may take, in bytes: 8 MiB to 2 GiB, default 32 MiB. One value or batch may take a quarter of what an
+   * eighth and 4 MiB leave of it.
+   */
   memoryBudget?: number;
-  /** What happens if another tab has it open: work through that tab, fail with `Locked`, or wait. Default `'share'`. */
+  /**
+   * What happens if another tab has it open: work through that tab, whose `memoryBudget` and `compression` hold, fail with
+   * `Locked`, or wait. Default `'share'`.
+   */
   lock?: 'share' | 'fail' | 'wait';
   /** How the blocks of new files are packed. Default `'none'`. */
   compression?: 'none' | 'lz4';

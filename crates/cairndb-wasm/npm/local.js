@@ -6,11 +6,12 @@ import { Host } from './host.js';
 
 export class Local {
   #options;
-  #client = new Client();
+  #client;
   #host;
 
   constructor(options) {
     this.#options = options;
+    this.#client = new Client(options.durability);
   }
 
   get generation() {
@@ -23,16 +24,16 @@ export class Local {
 
   async open(signal) {
     signal?.throwIfAborted();
-    const { memoryBudget, durability, compression, wasm } = this.#options;
+    const { memoryBudget, compression, wasm } = this.#options;
     const { default: init, Engine } = await import('./wasm/cairndb.js');
     await init({ module_or_path: wasm ?? (await wasmHere()) });
     try {
-      const engine = await Engine.open(undefined, memoryBudget, durability, compression === 'lz4');
+      const engine = await Engine.open(undefined, memoryBudget, compression === 'lz4');
       this.#host = new Host(engine, 'memory', (error) => this.#client.fail(new CairnError('WorkerCrashed', String(error?.message))));
     } catch (error) {
       throw fromData(toData(error, 'memory'));
     }
-    this.#client.connect(({ calls }) => this.#host.take(this, calls, (replies) => this.#client.take(replies)));
+    this.#client.connect((message) => this.#host.take(this, message, (replies) => this.#client.take(replies)));
   }
 
   async close() {

@@ -21,7 +21,7 @@ const HELLO_MS = 250;
 /** A connection to the engine, wherever it runs: what `Database` calls. */
 export class Connection {
   #options;
-  #client = new Client();
+  #client;
   #worker;
   #unlock;
   #closing;
@@ -38,6 +38,7 @@ export class Connection {
 
   constructor(options) {
     this.#options = options;
+    this.#client = new Client(options.durability);
     this.#opened.promise.catch(() => {});
   }
 
@@ -111,7 +112,7 @@ export class Connection {
 
   /** Runs the engine in a worker of this tab. */
   async #own() {
-    const { name, storage, memoryBudget, durability, compression, lock } = this.#options;
+    const { name, storage, memoryBudget, compression, lock } = this.#options;
     const worker = this.#options.worker();
     const opened = deferred();
     worker.onmessage = ({ data }) => {
@@ -135,7 +136,7 @@ export class Connection {
     this.#worker = worker;
     const { wasm } = this.#options;
     const share = lock === 'share';
-    worker.postMessage({ open: { name, storage, memoryBudget, durability, compression, wasm, share } });
+    worker.postMessage({ open: { name, storage, memoryBudget, compression, wasm, share } });
     await opened.promise;
     this.#client.connect((message) => worker.postMessage(message, buffersOf(message.calls)));
   }

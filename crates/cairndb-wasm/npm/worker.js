@@ -18,14 +18,14 @@ let tabs;
 self.onmessage = async ({ data }) => {
   if (data.open) await open(data.open);
   else if (data.importing) await importing(data);
-  else if (data.calls) host?.take(self, data.calls, (replies) => self.postMessage({ replies }, buffersOf(replies)));
+  else if (data.calls) host?.take(self, data, (replies) => self.postMessage({ replies }, buffersOf(replies)));
   else if (data.close) await close();
 };
 
-async function open({ name, storage, memoryBudget, durability, compression, wasm, share }) {
+async function open({ name, storage, memoryBudget, compression, wasm, share }) {
   try {
     await init(wasm === undefined ? undefined : { module_or_path: wasm });
-    const engine = await Engine.open(storage === 'memory' ? undefined : name, memoryBudget, durability, compression === 'lz4');
+    const engine = await Engine.open(storage === 'memory' ? undefined : name, memoryBudget, compression === 'lz4');
     host = new Host(engine, storage, trapped);
     if (storage === 'opfs') tabs = new Tabs(name, share);
     self.postMessage({ opened: true });
@@ -96,7 +96,7 @@ class Tabs {
     this.#clients.set(id, client);
     channel.onmessage = ({ data }) => {
       if (data.calls) {
-        host.take(client, data.calls, (replies) => {
+        host.take(client, data, (replies) => {
           client.answered = data.message;
           channel.postMessage({ replies });
         });
@@ -129,7 +129,7 @@ async function importing({ importing: name, wasm }) {
   try {
     await importTar(name, pieces, () => self.postMessage({ taken: true }));
     await init(wasm === undefined ? undefined : { module_or_path: wasm });
-    const engine = await Engine.open(name, 8 << 20, 2, false);
+    const engine = await Engine.open(name, 8 << 20, false);
     engine.close();
     self.postMessage({ imported: true });
   } catch (error) {

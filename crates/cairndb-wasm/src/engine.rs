@@ -31,7 +31,6 @@ pub struct Engine {
     db: Db,
     /// `None` for one in memory.
     opfs: Option<Opfs>,
-    durability: Durability,
     held: RefCell<Held>,
 }
 
@@ -77,22 +76,11 @@ fn released() -> JsValue {
 impl Engine {
     /// Opens the database `name` of this origin, or without a name a new one in memory.
     ///
-    /// `memory_budget_bytes` is the engine's; `durability` is 0 for buffered, 1 for os, 2 for sync.
-    pub async fn open(
-        name: Option<String>,
-        memory_budget_bytes: f64,
-        durability: u8,
-        lz4: bool,
-    ) -> Result<Engine, JsValue> {
+    /// `memory_budget_bytes` is the engine's. What a write waits for is said at each [`Engine::sync`].
+    pub async fn open(name: Option<String>, memory_budget_bytes: f64, lz4: bool) -> Result<Engine, JsValue> {
         std::panic::set_hook(Box::new(|panic| console_error(&format!("cairndb: {panic}"))));
-        let durability = match durability {
-            0 => Durability::Buffered,
-            1 => Durability::Os,
-            _ => Durability::Sync,
-        };
         let options = Options {
             memory_budget_bytes: memory_budget_bytes as u64,
-            durability,
             compression: if lz4 { Compression::Lz4 } else { Compression::None },
             ..Options::new(Arc::new(now_ms), Arc::new(random_id))
         };
@@ -103,7 +91,7 @@ impl Engine {
                 (open_on(&opfs, &options).await.map_err(thrown)?, Some(opfs))
             }
         };
-        Ok(Engine { db, opfs, durability, held: RefCell::default() })
+        Ok(Engine { db, opfs, held: RefCell::default() })
     }
 
     /// The value of a key; `snapshot` is 0 for the present.
@@ -145,10 +133,14 @@ impl Engine {
         results
     }
 
-    /// Gives everything written before it the durability that the database was opened with.
-    pub fn sync(&self) -> Result<(), JsValue> {
-        let db = self.db.with_durability(self.durability);
-        db.write(Batch::new()).map(|_| ()).map_err(thrown)
+    /// Has everything written before it survive a power loss (2), this instance (1), or neither (0).
+    pub fn sync(&self, durability: u8) -> Result<(), JsValue> {
+        let durability = match durability {
+            0 => Durability::Buffered,
+            1 => Durability::Os,
+            _ => Durability::Sync,
+        };
+        self.db.with_durability(durability).write(Batch::new()).map(|_| ()).map_err(thrown)
     }
 
     /// Holds the present moment under a number, until it is released.

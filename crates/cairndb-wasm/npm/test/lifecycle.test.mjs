@@ -117,6 +117,30 @@ test('encodings go in and come out', async () => {
   await page.close();
 });
 
+test('the instance stays within its budget, whatever goes through it', async () => {
+  const page = await openPage(context, server.url);
+  const memoryBudget = 16 << 20;
+  const sizes = await page.evaluate(async (memoryBudget) => {
+    const db = await globalThis.cairn.open('bounded', { memoryBudget, durability: 'os' });
+    const sizes = [];
+    for (let round = 0; round < 5; round += 1) {
+      for (let first = 0; first < 20_000; first += 100) {
+        const value = crypto.getRandomValues(new Uint8Array(1000));
+        await Promise.all(Array.from({ length: 100 }, (_, index) => db.put(`key ${(first + index) * 7919 % 20_000}`, value)));
+      }
+      for await (const _ of db.entries()) {
+        // Every block passes through the cache.
+      }
+      sizes.push((await db.stats()).wasm_bytes);
+    }
+    await db.close();
+    return sizes;
+  }, memoryBudget);
+  console.log(`${sizes.map((size) => (size / 2 ** 20).toFixed(1)).join(', ')} MiB of ${memoryBudget / 2 ** 20}`);
+  assert.ok(sizes.at(-1) <= memoryBudget, `${sizes}`);
+  await page.close();
+});
+
 test('a reload finds everything, again and again', async () => {
   const page = await openPage(context, server.url);
   for (let round = 0; round < 5; round += 1) {
