@@ -179,10 +179,14 @@ Prints the value's exact bytes, with a newline after them only on a terminal.
 Examples:
   cairn get greeting
   cairn get photo > cat.jpg
-  cairn get session:17 || echo logged out")]
+  cairn get session:17 || echo logged out
+  cairn get photo --explain")]
 pub(crate) struct Get {
     /// The key, as it stands
     pub(crate) key: OsString,
+    /// Instead of the value, print where it was looked for: tables, filters' answers, blocks, microseconds
+    #[arg(long)]
+    pub(crate) explain: bool,
     #[command(flatten)]
     pub(crate) spelling: Spelling,
 }

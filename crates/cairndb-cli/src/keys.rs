@@ -12,9 +12,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use crate::args::{Delete, Get, Put, Spelling, Target};
 use crate::database::Database;
-use crate::escape;
 use crate::failure::Failure;
 use crate::output::Output;
+use crate::{escape, explain};
 
 /// The longest value that a format 1 database can hold; reading more of a file is pointless.
 const VALUE_LEN_MAX: u64 = 1 << 30;
@@ -37,7 +37,11 @@ pub(crate) fn put(target: &Target, args: &Put) -> Result<(), Failure> {
 
 pub(crate) fn get(target: &Target, args: &Get) -> Result<(), Failure> {
     let key = literal(&args.key, &args.spelling)?;
-    let value = Database::read(target)?.keyspace.get(key)?.ok_or(Failure::MissingKey)?;
+    let database = Database::read(target)?;
+    if args.explain {
+        return explain::explain(&database.keyspace, &key);
+    }
+    let value = database.keyspace.get(key)?.ok_or(Failure::MissingKey)?;
     let mut out = Output::new();
     out.bytes(&value)?;
     if Output::is_terminal() {

@@ -21,6 +21,7 @@ mod args;
 mod database;
 mod demo;
 mod escape;
+mod explain;
 mod failure;
 mod format;
 mod health;

@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::Instant;
 
-use cairndb::{Batch, Db, Entry, KeyRange, Keyspace, Scan, SeqNo, Value};
+use cairndb::{Batch, Db, Entry, KeyRange, Keyspace, Look, Scan, SeqNo, Value};
 use tokio::sync::Notify;
 
 use crate::events::Event;
@@ -347,6 +347,11 @@ impl Store {
     /// The keys of a stretch, in the present of this call.
     pub(crate) fn scan(&self, database: usize, stretch: Stretch) -> Scan {
         self.databases[database].scan(stretch.range())
+    }
+
+    /// What a read of the key looks at.
+    pub(crate) fn explain(&self, database: usize, key: &[u8]) -> cairndb::Result<Vec<Look>> {
+        self.databases[database].explain(key)
     }
 
     /// The longest batch, in bytes.

@@ -155,3 +155,34 @@ fn help_has_examples_for_every_command() {
     assert!(cairn.run(["--version"]).ok().starts_with("cairn "));
     cairn.run(["fetch"]).failed_silently();
 }
+
+#[test]
+fn explain_tells_where_a_key_was_looked_for() {
+    let cairn = Cairn::new();
+    cairn.run(["put", "granite", "igneous"]).ok();
+    let told = cairn.run(["get", "granite", "--explain"]).ok();
+    assert!(
+        told.starts_with("active memtable          a value, of write 1\n0 tables, 0 filtered out; "),
+        "{told}"
+    );
+    cairn.run(["compact"]).ok();
+    let told = cairn.run(["get", "granite", "--explain"]).ok();
+    let lines: Vec<&str> = told.lines().collect();
+    assert_eq!(lines[0], "active memtable          not there");
+    assert!(lines[1].contains(".sst") && lines[1].contains("a value, of write 1"), "{told}");
+    assert!(lines[1].contains("block at ") && lines[1].ends_with(": read"), "{told}");
+    assert!(
+        lines[2].starts_with("1 table, 0 filtered out; 1 block, ") && lines[2].contains(" µs, and "),
+        "{told}"
+    );
+    // Between the keys of a table, so that its filter is asked.
+    cairn.run_with(["load", "-"], b"a\t1\nc\t2\n").ok();
+    cairn.run(["compact"]).ok();
+    let ran = cairn.run(["get", "b", "--explain"]);
+    let told = String::from_utf8(ran.out).expect("text");
+    assert_eq!((ran.code, ran.err.as_str()), (1, "cairn: no such key\n"));
+    assert!(
+        told.contains("its filter says no") && told.contains("1 table, 1 filtered out; 0 blocks"),
+        "{told}"
+    );
+}

@@ -13,7 +13,7 @@ use super::conditions::{Conditions, etag};
 use super::guard::Who;
 use super::problem::{KEY_NOT_FOUND, PRECONDITION_FAILED, Problem};
 use super::query::{Query, key_of};
-use super::{Answer, body, turn};
+use super::{Answer, body, explain, turn};
 use crate::events::{Class, Event};
 use crate::server::Server;
 use crate::store::{Data, Revision};
@@ -25,9 +25,12 @@ const PREFIX: &str = "/v1/kv/";
 pub(crate) const EXPIRES_AT: HeaderName = HeaderName::from_static("x-cairn-expires-at");
 
 pub(super) async fn get(State(server): State<Arc<Server>>, who: Who, uri: Uri, headers: HeaderMap) -> Answer {
-    let database = Query::of(&uri, &["db"])?.database()?;
-    let key = key_of(&uri, PREFIX)?;
+    let query = Query::of(&uri, &["db", "explain"])?;
+    let (database, key) = (query.database()?, key_of(&uri, PREFIX)?);
     who.check(&[b"get", &key])?;
+    if query.read("explain", "1, or not given", |word| (word == "1").then_some(()))?.is_some() {
+        return explain::explain(&server, database, &key);
+    }
     let conditions = Conditions::of(&headers)?;
     let entry = server.store.entry(database, &key)?;
     server.counters.looked_up(1, usize::from(entry.is_some()));

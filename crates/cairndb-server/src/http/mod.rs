@@ -13,6 +13,7 @@ mod body;
 mod changes;
 mod conditions;
 mod console;
+mod explain;
 mod guard;
 mod health;
 mod json;

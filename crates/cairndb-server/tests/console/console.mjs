@@ -222,6 +222,15 @@ async function treeChangesWithAFlush({ page }) {
   assert.equal(await page.evaluate(() => document.activeElement.dataset.admin), 'flush', 'the focus has stayed');
 }
 
+async function aReadIsExplained({ page }) {
+  await tabTo(page, '#key');
+  await fill(page, 'page:0007');
+  await tabTo(page, '#explain');
+  await page.keyboard.press('Enter');
+  await says(page, '#looks tbody', /active memtable.*level 0, table \d+.*a value, of write/);
+  await says(page, '#told', /for a read after it/);
+}
+
 async function ratesMove({ page }) {
   const stop = Date.now() + 3_000;
   while (Date.now() < stop) await Promise.all(Array.from({ length: 20 }, (_, n) => ask(`/v1/kv/busy:${n}`, { method: 'PUT', body: 'x'.repeat(100) })));
@@ -243,7 +252,7 @@ async function looks(scheme, watched) {
 
 const light = await openPage({ colorScheme: 'light' });
 let passed = 0;
-for (const story of [passwordIsAskedFor, spellingLosesNothing, keyIsPutFoundEditedDeleted, manyKeysComeInPages, treeChangesWithAFlush, ratesMove]) {
+for (const story of [passwordIsAskedFor, spellingLosesNothing, keyIsPutFoundEditedDeleted, manyKeysComeInPages, treeChangesWithAFlush, aReadIsExplained, ratesMove]) {
   try {
     await story(light);
     passed += 1;

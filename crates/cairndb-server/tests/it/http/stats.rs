@@ -108,3 +108,27 @@ fn the_page_is_open_and_may_do_nothing_else() {
     assert_eq!(answer.header("x-content-type-options"), Some("nosniff"));
     assert!(text(answer).contains("<title>Cairn</title>"));
 }
+
+#[test]
+fn a_read_is_explained_to_whoever_may_read_the_key() {
+    let served = Served::with(|config| config.password = Some("secret".into()));
+    let mut client = served.client();
+    client.line("AUTH secret");
+    client.line("ACL SETUSER ann on >pass ~ann:* +get +set");
+    let mut http = served.http();
+    let ann = "Authorization: Bearer ann:pass";
+    assert_eq!(http.send("PUT", "/v1/kv/ann:a", &[ann], b"1").status, 201);
+    let answer = http.ask_with("GET", "/v1/kv/ann:a?explain=1", &[ann]);
+    let told: serde_json::Value = serde_json::from_slice(&answer.body).expect("it is JSON");
+    assert_eq!(told["found"], true);
+    assert_eq!(told["looks"][0]["place"], "active memtable");
+    assert_eq!(told["looks"][0]["answer"], "value");
+    assert!(told["looks"][0]["seq"].as_u64().is_some_and(|seq| seq > 0));
+    assert_eq!((&told["tables"], &told["blocks_read"]), (&0.into(), &0.into()));
+    assert!(told["microseconds"].as_f64().is_some_and(|n| n > 0.0));
+    let missing = http.ask_with("GET", "/v1/kv/ann:b?explain=1", &[ann]);
+    let told: serde_json::Value = serde_json::from_slice(&missing.body).expect("it is JSON");
+    assert_eq!((&told["found"], &told["looks"][0]["answer"]), (&false.into(), &"not there".into()));
+    assert_eq!(http.ask_with("GET", "/v1/kv/other?explain=1", &[ann]).status, 403);
+    assert_eq!(http.ask_with("GET", "/v1/kv/ann:a?explain=yes", &[ann]).status, 400);
+}
