@@ -234,7 +234,7 @@ async function aReadIsExplained({ page }) {
 async function ratesMove({ page }) {
   const stop = Date.now() + 3_000;
   while (Date.now() < stop) await Promise.all(Array.from({ length: 20 }, (_, n) => ask(`/v1/kv/busy:${n}`, { method: 'PUT', body: 'x'.repeat(100) })));
-  await says(page, '#commands-more', /^[1-9]/);
+  await says(page, '#commands-more', /^[1-9][0-9,.k]* \/s over HTTP; [1-9]/);
   assert(await page.evaluate(() => document.querySelector('#sync-spark .line').getAttribute('d').length > 0));
 }
 
