@@ -33,7 +33,7 @@ pub(super) fn info(c: &mut Context<'_>, words: &[&[u8]]) -> Answer {
 
 pub(super) fn list(c: &mut Context<'_>, words: &[&[u8]]) -> Answer {
     let names: Vec<&str> = match &words[2..] {
-        [] => TABLE.iter().map(|command| command.name).collect(),
+        [] => all_rows().map(|command| command.name).collect(),
         [filter, kind, value] if filter.eq_ignore_ascii_case(b"FILTERBY") => {
             let value = value.to_ascii_lowercase();
             let fits: Box<dyn Fn(&Command) -> bool> = match kind.to_ascii_uppercase().as_slice() {
