@@ -2,7 +2,8 @@
 //!
 //! Rooms, in the order in which they are best read: `resp` (the protocol), `store` (turns that share a write and a sync),
 //! `acl` (users, and what they may), `commands` (a row and a function each), `client`, `memory` and `pubsub` (what is
-//! remembered of connections), `connection` (the loop that ties them together), `server`, `sweep` (what has expired),
+//! remembered of connections), `connection` (the loop that ties them together), `metrics` (one list of all that is measured),
+//! `server`, `sweep` (what has expired),
 //! `settings`, `log`, `socket`, `tls`, `listen`, `process`.
 
 mod acl;

@@ -7,15 +7,16 @@ use axum::http::HeaderMap;
 use axum::http::header::{ACCEPT, CONTENT_TYPE};
 use axum::response::IntoResponse;
 
-use super::Answer;
 use super::guard::Who;
+use super::{Answer, off_the_runtime};
 use crate::metrics::{self, OPEN_METRICS, PROMETHEUS};
 use crate::server::Server;
 
 /// The text that Prometheus reads; OpenMetrics for who asks for that.
 pub(super) async fn prometheus(State(server): State<Arc<Server>>, who: Who, headers: HeaderMap) -> Answer {
     who.check(&[b"info"])?;
-    let figures = metrics::figures(&server);
+    // It counts keys.
+    let figures = off_the_runtime(move || metrics::figures(&server)).await?;
     let mut accepted = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
     let (media, text) = match accepted.any(|value| value.contains("application/openmetrics-text")) {
         true => (OPEN_METRICS, figures.open_metrics()),
@@ -26,6 +27,6 @@ pub(super) async fn prometheus(State(server): State<Arc<Server>>, who: Who, head
 
 pub(super) async fn json(State(server): State<Arc<Server>>, who: Who) -> Answer {
     who.check(&[b"info"])?;
-    let text = metrics::figures(&server).json().to_string();
+    let text = off_the_runtime(move || metrics::figures(&server).json().to_string()).await?;
     Ok(([(CONTENT_TYPE, "application/json")], text).into_response())
 }
