@@ -225,10 +225,13 @@ impl Table {
             Some(handle) => self.get_in_block(handle, key, seq)?,
             None => None,
         };
-        if found.is_none() {
-            self.shared.filter_counts.let_through.add(1);
-        }
-        Ok(found.map_or(TableAnswer::NotThere, TableAnswer::Entry))
+        Ok(match found {
+            Some(entry) => TableAnswer::Entry(entry),
+            None => {
+                self.shared.filter_counts.let_through.add(1);
+                TableAnswer::NotThere
+            }
+        })
     }
 
     /// The block in which `key` is, if it is in any, and whether that is in the cache.
@@ -241,11 +244,13 @@ impl Table {
         self.shared.filter_counts.passed_over.add(count);
     }
 
+    #[inline]
     fn block_of(&self, key: &[u8], seq: SeqNo) -> Result<Option<BlockHandle>> {
         let index = self.index()?;
         Ok(index.handle(index.find(key, seq)))
     }
 
+    #[inline]
     fn get_in_block(&self, handle: BlockHandle, key: &[u8], seq: SeqNo) -> Result<Option<BlockEntry>> {
         match self.cached(handle) {
             Some(Cached::Block(block)) if block.is_to_have_hints() => {
