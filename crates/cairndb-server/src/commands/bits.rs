@@ -16,8 +16,8 @@ pub(super) fn setbit(c: &mut Context<'_>, words: &[&[u8]]) -> Answer {
         _ => return Err(Refusal::text("ERR bit is not an integer or out of range")),
     };
     let held = c.get(words[1])?;
+    check_len(c, offset / 8, 1)?;
     let mut value = held.as_ref().map_or_else(Vec::new, |held| held.value.to_vec());
-    check_len(offset / 8, 1)?;
     let grows = held.is_none() || value.len() < offset / 8 + 1;
     value.resize(value.len().max(offset / 8 + 1), 0);
     let byte = &mut value[offset / 8];

@@ -157,7 +157,7 @@ pub(super) fn append(c: &mut Context<'_>, words: &[&[u8]]) -> Answer {
     let held = c.get(words[1])?;
     let (old, expires_at_ms) =
         held.as_ref().map_or((&[][..], None), |held| (&*held.value, held.expires_at_ms));
-    check_len(old.len(), words[2].len())?;
+    check_len(c, old.len(), words[2].len())?;
     let value = [old, words[2]].concat();
     c.put(words[1], &value, expires_at_ms);
     c.happened(Class::String, "append", words[1]);
@@ -221,7 +221,7 @@ pub(super) fn setrange(c: &mut Context<'_>, words: &[&[u8]]) -> Answer {
         c.out.integer(old.len() as i64);
         return Ok(());
     }
-    check_len(offset, words[3].len())?;
+    check_len(c, offset, words[3].len())?;
     let mut value = old.to_vec();
     value.resize(value.len().max(offset + words[3].len()), 0);
     value[offset..offset + words[3].len()].copy_from_slice(words[3]);
@@ -264,7 +264,8 @@ pub(super) fn lcs(c: &mut Context<'_>, words: &[&[u8]]) -> Answer {
     let (a, b) = (c.get(words[1])?, c.get(words[2])?);
     let a = a.as_ref().map_or(&[][..], |held| &held.value);
     let b = b.as_ref().map_or(&[][..], |held| &held.value);
-    let cells = (a.len() + 1).checked_mul(b.len() + 1).filter(|&cells| cells <= LCS_CELLS_MAX);
+    let cells_max = value_len_max(c) / size_of::<u32>();
+    let cells = (a.len() + 1).checked_mul(b.len() + 1).filter(|&cells| cells <= cells_max);
     let cells = cells.ok_or(Refusal::text(
         "ERR Insufficient memory, transient memory for LCS exceeds proto-max-bulk-len",
     ))?;
@@ -331,13 +332,16 @@ pub(super) fn lcs(c: &mut Context<'_>, words: &[&[u8]]) -> Answer {
     Ok(())
 }
 
-/// As many as fit the memory that Redis gives it: `proto-max-bulk-len`.
-const LCS_CELLS_MAX: usize = VALUE_LEN_MAX / size_of::<u32>();
+/// The longest value that a command may make: a few bytes of a request can ask for a long one, and it is refused before it
+/// takes memory, and not by the engine, which would refuse the whole turn.
+fn value_len_max(c: &Context<'_>) -> usize {
+    VALUE_LEN_MAX.min(c.server.store.batch_len_max() / 2)
+}
 
 /// Refuses a value that would be longer than values may be.
-pub(super) fn check_len(len: usize, more: usize) -> Answer {
+pub(super) fn check_len(c: &Context<'_>, len: usize, more: usize) -> Answer {
     match len.checked_add(more) {
-        Some(len) if len <= VALUE_LEN_MAX => Ok(()),
+        Some(len) if len <= value_len_max(c) => Ok(()),
         _ => Err(Refusal::text("ERR string exceeds maximum allowed size (proto-max-bulk-len)")),
     }
 }

@@ -81,6 +81,20 @@ fn half_a_request_costs_nobody_else_anything() {
     assert_eq!(served.client().line("dbsize").to_string(), ":0");
 }
 
+/// A few bytes asked for half a gibibyte, and when the engine refused it, everybody's writes of that turn failed with it.
+#[test]
+fn a_long_offset_costs_nobody_anything() {
+    let served = Served::new();
+    let mut client = served.client();
+    client.send_raw(
+        b"set a 1\r\nsetrange b 500000000 x\r\nsetbit c 4000000000 1\r\nset d 1\r\nexists a b c d\r\n",
+    );
+    let too_long = "-ERR string exceeds maximum allowed size (proto-max-bulk-len)";
+    for told in ["+OK", too_long, too_long, "+OK", ":2"] {
+        assert_eq!(client.reply().to_string(), told);
+    }
+}
+
 #[test]
 fn who_has_no_password_gets_nothing() {
     let served = Served::with(|config| config.password = Some("secret".into()));
