@@ -12,8 +12,10 @@ const SLICE_MS = 4;
 /** How long nothing must have come before the database looks whether it is idle, in milliseconds. */
 const LOOK_MS = 1000;
 
-/** So often a call that found no spare file is made again. */
-const BUSY_TRIES = 50;
+/** So often a call that found no spare file is made again, and after the first few how long it waits, in milliseconds. */
+const BUSY_TRIES = 200;
+const BUSY_QUICK_TRIES = 5;
+const BUSY_WAIT_MS = 10;
 
 /** The engine's calls that a port may ask for by name. */
 const VERBS = new Set([
@@ -156,7 +158,7 @@ export class Host {
         return;
       }
       left = left.slice(done);
-      if (isBusy) await this.#relieve();
+      if (isBusy) await this.#relieve(tries);
     }
   }
 
@@ -176,7 +178,7 @@ export class Host {
         return call();
       } catch (error) {
         if (error?.kind !== 'Busy' || tries >= BUSY_TRIES) throw error;
-        await this.#relieve();
+        await this.#relieve(tries);
       }
     }
   }
@@ -196,7 +198,8 @@ export class Host {
   }
 
   /** What a call waits for that could not be made just now. */
-  async #relieve() {
+  async #relieve(tries) {
+    if (tries >= BUSY_QUICK_TRIES) await new Promise((resolve) => setTimeout(resolve, BUSY_WAIT_MS));
     await this.#topUp();
     try {
       this.#engine.maintain(false);

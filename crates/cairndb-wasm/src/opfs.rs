@@ -167,10 +167,16 @@ impl Opfs {
             return Ok(());
         }
         let done = async {
+            let mut later = Vec::new();
             while let Some(name) = with_table(|table| table.next_to_go(self.shared.place)) {
-                self.directory()?.remove(&name.to_string()).await?;
+                match self.directory()?.remove(&name.to_string()).await {
+                    // The browser has not noticed yet that its handle is closed: the next top-up takes it away.
+                    Err(error) if error.kind() == io::ErrorKind::ResourceBusy => later.push(name),
+                    removed => removed?,
+                }
                 self.with_place(|place| place.removed.retain(|other| *other != name));
             }
+            self.with_place(|place| place.removed.append(&mut later));
             while let Some(name) = with_table(|table| table.next_to_come(self.shared.place)) {
                 self.make_spare(name).await?;
             }
