@@ -42,6 +42,9 @@ const ROOM: u8 = b'r';
 /// Longer keys expire when they are read, and leave with a compaction, but the sweep does not know them.
 const SWEPT_KEY_LEN_MAX: usize = 65_535 - 10;
 
+/// How many values are read at once for one command.
+const VISITED_AT_ONCE: usize = 1_000;
+
 /// How many keys of a database are counted, before the rest is estimated. Counting takes some milliseconds.
 const COUNTED_MAX: u64 = 50_000;
 
@@ -512,13 +515,28 @@ impl<'a> Data<'a> {
         Ok(Some(revision))
     }
 
-    /// Several keys, at one moment.
-    pub(crate) fn get_many(&self, database: usize, keys: &[&[u8]]) -> cairndb::Result<Vec<Option<Bytes>>> {
+    /// Visits what several keys hold, at one moment; of many keys a few values are held at a time.
+    pub(crate) fn visit_values(
+        &self,
+        database: usize,
+        keys: &[&[u8]],
+        mut visit: impl FnMut(Option<&[u8]>),
+    ) -> cairndb::Result<()> {
         if self.turn.is_some() {
-            return keys.iter().map(|key| Ok(self.get(database, key)?.map(|held| held.value))).collect();
+            for key in keys {
+                visit(self.get(database, key)?.as_ref().map(|held| &*held.value));
+            }
+            return Ok(());
         }
-        let values = self.store.databases[database].get_many(keys)?;
-        Ok(values.into_iter().map(|value| value.map(Bytes::Stored)).collect())
+        let mut visit_all = |values: Vec<Option<Value>>| {
+            values.iter().for_each(|value| visit(value.as_ref().map(AsRef::as_ref)));
+        };
+        if keys.len() <= VISITED_AT_ONCE {
+            visit_all(self.store.databases[database].get_many(keys)?);
+            return Ok(());
+        }
+        let moment = self.store.db.snapshot()?.keyspace(database as u8)?;
+        keys.chunks(VISITED_AT_ONCE).try_for_each(|keys| Ok(visit_all(moment.get_many(keys)?)))
     }
 
     /// How many keys there are, roughly, if `counted` stand up to `last`: as many for each byte of the rest.

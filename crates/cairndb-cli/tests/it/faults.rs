@@ -128,7 +128,9 @@ fn who_breaks_off_in_a_pipeline_costs_nobody_else_anything() {
         // Somewhere within, most often within a request; then it is gone, and what it was sent comes back as an error.
         client.write_all(&pipeline[..pipeline.len() / 50 * n + 7]).expect("the server reads");
         if n % 2 == 0 {
+            // What was whole is answered.
             client.shutdown(Shutdown::Write).expect("it is open");
+            client.read_to_end(&mut Vec::new()).expect("it ends");
         }
     }
     served.serves_others();

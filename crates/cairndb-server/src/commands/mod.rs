@@ -101,10 +101,16 @@ impl Context<'_> {
         Ok(held)
     }
 
-    pub(crate) fn get_many(&self, keys: &[&[u8]]) -> Result<Vec<Option<crate::store::Bytes>>, Refusal> {
-        let values = self.data.get_many(self.client.database, keys)?;
-        self.looked_up(keys.len(), values.iter().flatten().count());
-        Ok(values)
+    /// Replies with what several keys hold.
+    pub(crate) fn reply_values(&mut self, keys: &[&[u8]]) -> Answer {
+        self.out.array(keys.len());
+        let mut found = 0;
+        self.data.visit_values(self.client.database, keys, |value| {
+            found += usize::from(value.is_some());
+            self.out.bulk_or_null(value);
+        })?;
+        self.looked_up(keys.len(), found);
+        Ok(())
     }
 
     pub(crate) fn contains(&self, key: &[u8]) -> Result<bool, Refusal> {

@@ -113,12 +113,7 @@ pub(super) fn getex(c: &mut Context<'_>, words: &[&[u8]]) -> Answer {
 }
 
 pub(super) fn mget(c: &mut Context<'_>, words: &[&[u8]]) -> Answer {
-    let values = c.get_many(&words[1..])?;
-    c.out.array(values.len());
-    for value in values {
-        c.out.bulk_or_null(value.as_deref());
-    }
-    Ok(())
+    c.reply_values(&words[1..])
 }
 
 pub(super) fn mset(c: &mut Context<'_>, words: &[&[u8]]) -> Answer {
