@@ -536,7 +536,10 @@ impl<'a> Data<'a> {
             return Ok(());
         }
         let moment = self.store.db.snapshot()?.keyspace(database as u8)?;
-        keys.chunks(VISITED_AT_ONCE).try_for_each(|keys| Ok(visit_all(moment.get_many(keys)?)))
+        for keys in keys.chunks(VISITED_AT_ONCE) {
+            visit_all(moment.get_many(keys)?);
+        }
+        Ok(())
     }
 
     /// How many keys there are, roughly, if `counted` stand up to `last`: as many for each byte of the rest.
