@@ -72,6 +72,8 @@ def terminal():
         until(rb"> ")
         os.write(screen, typed + b"\r")
         until(expected)
+    # What is typed before the prompt is thrown away.
+    until(rb"> ")
     os.write(screen, b"quit\r")
     os.waitpid(child, 0)
     os.close(screen)
