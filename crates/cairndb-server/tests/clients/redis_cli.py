@@ -14,6 +14,9 @@ import time
 # `--piped N`, and the port.
 PIPED, PORT = int(sys.argv[2]), sys.argv[3]
 
+# What is typed before it is thrown away.
+PROMPT = rb"127\.0\.0\.1:\d+(\(TX\))?> "
+
 
 def cli(*words, data=None):
     done = subprocess.run(["redis-cli", "-p", PORT, *words], input=data, capture_output=True, timeout=60)
@@ -67,13 +70,12 @@ def terminal():
         (b"hello 3", rb"proto"),
         (b"get absent", rb"\(nil\)"),
         (b"lpush list x", rb"ERR unknown command"),
-        (b"help set", rb"SET"),
+        (b"help set", rb"(?s)SET.*group:"),
     ]:
-        until(rb"> ")
+        until(PROMPT)
         os.write(screen, typed + b"\r")
         until(expected)
-    # What is typed before the prompt is thrown away.
-    until(rb"> ")
+    until(PROMPT)
     os.write(screen, b"quit\r")
     os.waitpid(child, 0)
     os.close(screen)
