@@ -178,8 +178,13 @@ impl Storage for Opened {
     fn create(&self, site: Site, kind: FileKind, above: u64) -> io::Result<(u64, Arc<dyn File>)> {
         let name = FileName { kind, number: above + 1 };
         let mut state = self.0.change(site, name)?;
-        if state.names.contains_key(&name) {
-            return Err(io::ErrorKind::AlreadyExists.into());
+        if let Some(node) = state.names.get(&name).copied() {
+            if !state.nodes[node].bytes.is_empty() {
+                return Err(io::ErrorKind::AlreadyExists.into());
+            }
+            // It was made and never used.
+            drop(state);
+            return Ok((name.number, self.0.file(name, node)));
         }
         let node = state.nodes.len();
         state.nodes.push(Node::default());

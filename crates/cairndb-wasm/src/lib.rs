@@ -1,6 +1,6 @@
 //! Cairn in a browser: the same engine over the same bytes.
 //!
-//! [`Opfs`] is a storage of the files that browsers give a page, opened for synchronous use in a dedicated worker. [`Engine`] is
+//! `Opfs` is a storage of the files that browsers give a page, opened for synchronous use in a dedicated worker. `Engine` is
 //! what JavaScript calls; the npm package in `npm/` puts a page's promises and other tabs in front of it. The directory
 //! that results is one that `cairn` opens.
 #![cfg(target_family = "wasm")]
