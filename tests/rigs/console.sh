@@ -8,24 +8,8 @@
 
 [ $# = 0 ] || die "unknown argument $1"
 need node npm python3 chromium
-scripts=$root/crates/cairndb-server/tests/console
 build_server
-installed=$target/console
-mkdir -p "$installed"
-# What an import finds is searched for beside the script.
-cp "$scripts"/*.mjs "$scripts"/*.py "$scripts"/*.json "$installed"
-if ! "$installed/venv/bin/pip" --version >/dev/null 2>&1; then
-  python3 -m venv "$installed/venv" || die "python3 cannot make a virtual environment: python3-venv is missing"
-fi
-if ! cmp -s "$scripts/requirements.txt" "$installed/requirements.done"; then
-  "$installed/venv/bin/pip" install -q --disable-pip-version-check -r "$scripts/requirements.txt" >&2 ||
-    die "pip cannot install $(tr '\n' ' ' <"$scripts/requirements.txt")"
-  cp "$scripts/requirements.txt" "$installed/requirements.done"
-fi
-if ! cmp -s "$scripts/package-lock.json" "$installed/package-lock.done"; then
-  (cd "$installed" && npm ci --silent --no-audit --no-fund >&2) || die "npm cannot install what package-lock.json names"
-  cp "$scripts/package-lock.json" "$installed/package-lock.done"
-fi
+install_scripts "console"
 
 make_fast_place
 SECONDS=0

@@ -45,3 +45,24 @@ end_server() {
 on_exit() {
   [ -z "${server:-}" ] || kill -9 "$server" 2>/dev/null
 }
+
+# Copies the scripts of crates/cairndb-server/tests/NAME below target, with what they need of Python and of npm: there is `installed`.
+install_scripts() { # the directory's name
+  scripts=$root/crates/cairndb-server/tests/$1
+  installed=$target/$1
+  mkdir -p "$installed"
+  # What an import finds is searched for beside the script.
+  cp "$scripts"/*.py "$scripts"/*.mjs "$scripts"/*.json "$installed"
+  if ! "$installed/venv/bin/pip" --version >/dev/null 2>&1; then
+    python3 -m venv "$installed/venv" || die "python3 cannot make a virtual environment: python3-venv is missing"
+  fi
+  if ! cmp -s "$scripts/requirements.txt" "$installed/requirements.done"; then
+    "$installed/venv/bin/pip" install -q --disable-pip-version-check -r "$scripts/requirements.txt" >&2 ||
+      die "pip cannot install $(tr '\n' ' ' <"$scripts/requirements.txt")"
+    cp "$scripts/requirements.txt" "$installed/requirements.done"
+  fi
+  if ! cmp -s "$scripts/package-lock.json" "$installed/package-lock.done"; then
+    (cd "$installed" && npm ci --silent --no-audit --no-fund >&2) || die "npm cannot install what package-lock.json names"
+    cp "$scripts/package-lock.json" "$installed/package-lock.done"
+  fi
+}
