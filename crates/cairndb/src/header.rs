@@ -11,10 +11,10 @@
 //! # On disk
 //! ```text
 //! 0      8        10       12        16      24        32       48   56   64   72        76    80
-//! | magic | format | pre    | features| number| manifest| id     | a  | b  | c  | zero    | crc |
+//! | magic | format | zero   | features| number| manifest| id     | a  | b  | c  | zero    | crc |
 //! ```
-//! `format` and `pre` (u16 each) are 0 and the pre-release number until format 1 is declared. `a`, `b` and `c` are the
-//! kind's own. The crc covers the 76 bytes before it. Agrees with FORMAT.md, "File header".
+//! `format` is 1 (u16); behind it the pre-releases of format 1, which had format 0, have their own number. `a`, `b` and
+//! `c` are the kind's own. The crc covers the 76 bytes before it. Agrees with FORMAT.md, "File header".
 
 use cairndb_storage::{File, FileKind, FileName, Site};
 
@@ -25,11 +25,8 @@ use crate::files::read_at;
 /// The length of a header, in bytes. FORMAT.md, "Constants".
 pub(crate) const HEADER_LEN: u64 = 80;
 
-/// The format that this build reads and writes; 0 until version 1 is declared. FORMAT.md, "Constants".
-pub(crate) const FORMAT_VERSION: u16 = 0;
-
-/// The pre-release of the format: each change of the bytes takes a new one. FORMAT.md, "Constants".
-pub(crate) const FORMAT_PRE_RELEASE: u16 = 2;
+/// The format that this build reads and writes. FORMAT.md, "Constants".
+pub(crate) const FORMAT_VERSION: u16 = 1;
 
 /// Feature bit: an SSTable's data blocks may be packed with lz4. FORMAT.md, "Constants".
 pub(crate) const FEATURE_LZ4: u32 = 1;
@@ -67,7 +64,7 @@ impl Header {
         let mut out = Vec::with_capacity(HEADER_LEN as usize);
         out.extend_from_slice(magic(self.name.kind));
         out.extend_from_slice(&FORMAT_VERSION.to_le_bytes());
-        out.extend_from_slice(&FORMAT_PRE_RELEASE.to_le_bytes());
+        out.extend_from_slice(&[0; 2]);
         out.extend_from_slice(&self.features.to_le_bytes());
         out.extend_from_slice(&self.name.number.to_le_bytes());
         out.extend_from_slice(&self.manifest.to_le_bytes());
@@ -106,12 +103,19 @@ impl Header {
             return Err(corrupt(0, "the header's checksum does not fit it"));
         }
         let short = || corrupt(0, "the file is shorter than its header");
-        let format = (from.u16().ok_or_else(short)?, from.u16().ok_or_else(short)?);
-        if format != (FORMAT_VERSION, FORMAT_PRE_RELEASE) {
-            return Err(Error::invalid(format_args!(
-                "{name} is of format {}.{}; this build reads {FORMAT_VERSION}.{FORMAT_PRE_RELEASE}",
-                format.0, format.1
-            )));
+        match (from.u16().ok_or_else(short)?, from.u16().ok_or_else(short)?) {
+            (FORMAT_VERSION, 0) => {}
+            (0, pre_release) => {
+                return Err(Error::invalid(format_args!(
+                    "{name} is of format 0.{pre_release}, a pre-release; this build reads format {FORMAT_VERSION}. \
+                     `cairn dump` of the build that wrote it and `cairn load` bring the data over"
+                )));
+            }
+            (format, _) => {
+                return Err(Error::invalid(format_args!(
+                    "{name} is of format {format}, which a later build wrote; this one reads format {FORMAT_VERSION}"
+                )));
+            }
         }
         let features = from.u32().ok_or_else(short)?;
         if features & !known_features(name.kind) != 0 {
@@ -167,12 +171,18 @@ mod tests {
 
     #[test]
     fn another_format_or_feature_is_named() {
-        let mut later = header().encode();
-        later[8] = 2;
-        let crc = crc32c::crc32c(&later[..76]).to_le_bytes();
-        later[76..].copy_from_slice(&crc);
-        let error = Header::decode(&later, header().name).unwrap_err();
-        assert!(error.to_string().contains("000012.wal is of format 2.2; this build reads 0.2"), "{error}");
+        for (format, pre_release, said) in [
+            (2, 0, "000012.wal is of format 2, which a later build wrote; this one reads format 1"),
+            (1, 1, "000012.wal is of format 1, which a later build wrote"),
+            (0, 2, "000012.wal is of format 0.2, a pre-release; this build reads format 1. `cairn dump` of"),
+        ] {
+            let mut other = header().encode();
+            (other[8], other[10]) = (format, pre_release);
+            let crc = crc32c::crc32c(&other[..76]).to_le_bytes();
+            other[76..].copy_from_slice(&crc);
+            let error = Header::decode(&other, header().name).unwrap_err();
+            assert!(matches!(error, Error::Invalid { .. }) && error.to_string().contains(said), "{error}");
+        }
         let strange = Header { features: 1 << 9, ..header() }.encode();
         let error = Header::decode(&strange, header().name).unwrap_err();
         assert!(matches!(error, Error::Invalid { .. }), "{error}");

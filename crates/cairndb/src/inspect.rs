@@ -73,8 +73,7 @@ impl Page<'_> {
             FileKind::Manifest | FileKind::Reserve => ["zero", "zero", "zero"],
         };
         self.line(0, "magic", format_args!("\"{}\"", header.encode()[..8].escape_ascii()))?;
-        let (format, pre) = (crate::header::FORMAT_VERSION, crate::header::FORMAT_PRE_RELEASE);
-        self.line(8, "format", format_args!("{format}.{pre}"))?;
+        self.line(8, "format", crate::header::FORMAT_VERSION)?;
         self.line(12, "features", format_args!("{:#x}", header.features))?;
         self.line(16, "number", header.name.number)?;
         self.line(24, "manifest", header.manifest)?;

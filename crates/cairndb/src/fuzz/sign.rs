@@ -9,7 +9,7 @@ use xxhash_rust::xxh3::xxh3_64;
 use super::{Files, file_of};
 use crate::coding::{Decoder, Place};
 use crate::cursor::Cursor;
-use crate::header::{FORMAT_PRE_RELEASE, FORMAT_VERSION, HEADER_LEN, Header};
+use crate::header::{HEADER_LEN, Header};
 use crate::record::{RECORD_ALIGNMENT, RECORD_HEADER_LEN};
 use crate::sstable::{BLOCK_TRAILER_LEN, Block, BlockCursor, BlockHandle, FOOTER_LEN, Footer, decode_bounds};
 use crate::sync::Arc;
@@ -37,9 +37,7 @@ pub fn sign(files: &mut Files, bounds: bool) {
 pub(super) fn sign_header(name: FileName, bytes: &mut [u8]) -> Option<Header> {
     let header = bytes.get_mut(..HEADER_LEN as usize)?;
     let model = Header { name, features: 0, manifest: 0, id: 0, own: [0; 3] }.encode();
-    header[..8].copy_from_slice(&model[..8]);
-    header[8..10].copy_from_slice(&FORMAT_VERSION.to_le_bytes());
-    header[10..12].copy_from_slice(&FORMAT_PRE_RELEASE.to_le_bytes());
+    header[..12].copy_from_slice(&model[..12]);
     let crc = crc32c::crc32c(&header[..HEADER_LEN as usize - 4]);
     header[HEADER_LEN as usize - 4..].copy_from_slice(&crc.to_le_bytes());
     Header::decode(header, name).ok()

@@ -7,6 +7,7 @@ mod concurrency;
 mod damage;
 mod explain;
 mod full_disk;
+mod golden;
 mod hostile;
 mod limits;
 mod repair;
