@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # The server beside redis-server: the same load by redis-benchmark, in turns, and the ratios.
 #
-#   bench/redis.sh [--repetitions N] [--scale PERCENT] [--rows PATTERN] [--cairn BINARY]
+#   bench/redis.sh [--repetitions N] [--scale PERCENT] [--rows PATTERN] [--cairn BINARY] [--sync-delay US]
 #
 # 50 clients, values of 100 bytes, a million keys, both on 127.0.0.1 and on the same file system. Durable means the same for
 # both: redis-server with `appendfsync always` and `cairn serve --durability sync` answer when the disk has the write;
 # `everysec` and `os` when the operating system has it (redis-server syncs each second, cairn when the log is rotated).
 # Prints, for each row, the medians of requests a second, of p99 in milliseconds and of the processor's microseconds that the
-# server took for a request, and cairn's over redis-server's. On a machine that has other work only the last means anything.
+# server took for a request, and cairn's over redis-server's. With --sync-delay each sync of either server takes so many
+# microseconds more, as on a slower disk (slow_sync.c; needs cc). On a machine that has other work only the last means anything.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -15,12 +16,14 @@ repetitions=3
 percent=100
 wanted=
 cairn=
-usage="usage: bench/redis.sh [--repetitions N] [--scale PERCENT] [--rows PATTERN] [--cairn BINARY]"
+delay=
+usage="usage: bench/redis.sh [--repetitions N] [--scale PERCENT] [--rows PATTERN] [--cairn BINARY] [--sync-delay US]"
 while [ $# -gt 0 ]; do
   case $1 in
     --repetitions) repetitions=${2:?$usage}; shift 2 ;;
     --scale) percent=${2:?$usage}; shift 2 ;;
     --rows) wanted=${2:?$usage}; shift 2 ;;
+    --sync-delay) delay=${2:?$usage}; shift 2 ;;
     --cairn) cairn=${2:?$usage}; shift 2 ;;
     *) echo "$usage" >&2; exit 2 ;;
   esac
@@ -35,6 +38,13 @@ fi
 work=$(mktemp -d "${TMPDIR:-/tmp}/cairn-redis.XXXXXX")
 trap 'kill $(jobs -p) 2>/dev/null || true; wait 2>/dev/null || true; rm -rf "$work"' EXIT
 
+# What both servers run under.
+disk=(env)
+if [ -n "$delay" ]; then
+  cc -O2 -shared -fPIC -o "$work/slow_sync.so" bench/slow_sync.c -ldl
+  disk=(env "LD_PRELOAD=$work/slow_sync.so" "SYNC_DELAY_US=$delay")
+fi
+
 # A server's process, by its port.
 declare -A process
 
@@ -48,12 +58,12 @@ answers() { # port
 
 start_redis() { # port, fsync policy
   mkdir -p "$work/redis-$1"
-  redis-server --port "$1" --save "" --appendonly yes --appendfsync "$2" --dir "$work/redis-$1" >"$work/redis-$1.log" &
+  "${disk[@]}" redis-server --port "$1" --save "" --appendonly yes --appendfsync "$2" --dir "$work/redis-$1" >"$work/redis-$1.log" &
   answers "$1"
 }
 
 start_cairn() { # port, durability
-  "$cairn" --db "$work/cairn-$1" --durability "$2" serve --listen "127.0.0.1:$1" --http "" 2>"$work/cairn-$1.log" &
+  "${disk[@]}" "$cairn" --db "$work/cairn-$1" --durability "$2" serve --listen "127.0.0.1:$1" --http "" 2>"$work/cairn-$1.log" &
   answers "$1"
 }
 

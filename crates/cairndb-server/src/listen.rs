@@ -127,7 +127,7 @@ pub(crate) fn start_on(runtime: Runtime, mut config: Config) -> Result<Running, 
         .map_err(|source| Error::io(&format!("cannot open {}", config.directory.display()), source))?;
     let db = options.open_storage(Arc::new(Timed::new(storage, meter.clone()))).map_err(Error::Engine)?;
     log::opened(db.recovery());
-    let threads = Threads::start(crate::threads::count(config.durability));
+    let threads = Threads::start(crate::threads::count());
     let clients = threads.map_err(|source| Error::io("cannot start threads", source))?;
     config.listen = address.to_string();
     let mut server = Server::new(db.clone(), meter, config).map_err(Error::Engine)?;

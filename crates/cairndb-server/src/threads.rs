@@ -12,7 +12,6 @@
 use std::io;
 use std::thread::JoinHandle;
 
-use cairndb::Durability;
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::watch;
 
@@ -23,11 +22,9 @@ pub(crate) struct Threads {
     end: watch::Sender<bool>,
 }
 
-/// How many threads serve clients best: as many as there are processors where a thread waits for the disk, and the next
-/// gathers what is to be synced after that; else half as many, for the network, compactions and clients take the others.
-pub(crate) fn count(durability: Durability) -> usize {
-    let processors = std::thread::available_parallelism().map_or(2, |n| n.get());
-    if durability == Durability::Sync { processors.max(2) } else { processors.div_ceil(2) }
+/// How many threads serve clients: half as many as there are processors; the network, compactions and clients take the others.
+pub(crate) fn count() -> usize {
+    std::thread::available_parallelism().map_or(1, |n| n.get().div_ceil(2))
 }
 
 impl Threads {
