@@ -100,6 +100,7 @@ impl Store {
             gathering: Staged::default(),
             committing: None,
             is_led: false,
+            company: 0,
             pace: Pace::default(),
             settled_seq,
             watches: HashMap::new(),

@@ -14,16 +14,16 @@ use std::time::Duration;
 const EACH_MIN: Duration = Duration::from_micros(20);
 /// The longest time in which nobody joins: on slow disks it would be felt, and clients nearby have come long before.
 const EACH_MAX: Duration = Duration::from_micros(250);
-/// Where waiting gained nothing, it is tried again after so many turns.
+/// Where nobody came, waiting is tried again after so many turns.
 const TRIED_EACH: u32 = 16;
 
-/// How fast turns are written, and whether waiting gained company.
+/// How fast turns are written, and whether there is company.
 #[derive(Default)]
 pub(crate) struct Pace {
     /// How long a write takes, of late.
     write: Duration,
-    /// Whether anybody joined, when a turn last waited.
-    gained: bool,
+    /// Whether there was company, when a turn last waited.
+    had_company: bool,
     /// How many turns have not waited since.
     hurried: u32,
 }
@@ -40,18 +40,18 @@ impl Pace {
     /// How long the next turn waits.
     pub(crate) fn patience(&self) -> Patience {
         let each = (self.write / 16).min(EACH_MAX);
-        if each < EACH_MIN || !(self.gained || self.hurried + 1 >= TRIED_EACH) {
+        if each < EACH_MIN || !(self.had_company || self.hurried + 1 >= TRIED_EACH) {
             return Patience::default();
         }
         Patience { each, all: self.write }
     }
 
-    /// Tells whether anybody joined while a turn waited for as long as it was told.
-    pub(crate) fn waited(&mut self, patience: Patience, gained: bool) {
+    /// Tells whether there was company when a turn had waited for as long as it was told.
+    pub(crate) fn waited(&mut self, patience: Patience, company: bool) {
         if patience == Patience::default() {
             self.hurried = self.hurried.saturating_add(1);
         } else {
-            (self.gained, self.hurried) = (gained, 0);
+            (self.had_company, self.hurried) = (company, 0);
         }
     }
 
@@ -73,13 +73,13 @@ mod tests {
         pace
     }
 
-    /// How many of so many turns wait, if waiting gains this.
-    fn waits(pace: &mut Pace, turns: u32, gained: bool) -> u32 {
+    /// How many of so many turns wait, if there is company or not.
+    fn waits(pace: &mut Pace, turns: u32, company: bool) -> u32 {
         let mut waits = 0;
         for _ in 0..turns {
             let patience = pace.patience();
             waits += u32::from(!patience.each.is_zero());
-            pace.waited(patience, gained);
+            pace.waited(patience, company);
         }
         waits
     }

@@ -27,6 +27,8 @@ pub(super) struct Turn {
     pub(super) committing: Option<(Overlay, Arc<Outcome>)>,
     /// Whether somebody waits for company, or writes.
     pub(super) is_led: bool,
+    /// How many clients have come to settle, since the last turn was closed.
+    pub(super) company: usize,
     pub(super) pace: Pace,
     /// The last number of the turns that have settled.
     pub(super) settled_seq: SeqNo,
@@ -95,9 +97,8 @@ impl Store {
             }
             match self.lead() {
                 Some(patience) => {
-                    let gained = self.wait_for_company(patience).await;
-                    let led = self.close(patience, gained);
-                    self.commit(led, &publish);
+                    self.wait_for_company(patience).await;
+                    self.commit(self.close(patience), &publish);
                 }
                 None => woken.await,
             }
@@ -108,6 +109,7 @@ impl Store {
     /// long it is to wait for company.
     fn lead(&self) -> Option<Patience> {
         let mut turn = self.lock();
+        turn.company += 1;
         if turn.is_led {
             return None;
         }
@@ -115,14 +117,13 @@ impl Store {
         Some(turn.pace.patience())
     }
 
-    /// Waits as long as commands keep joining the turn; whether one did.
-    async fn wait_for_company(&self, patience: Patience) -> bool {
+    /// Waits as long as commands keep joining the turn.
+    async fn wait_for_company(&self, patience: Patience) {
         if patience.each.is_zero() {
-            return false;
+            return;
         }
         let began = Instant::now();
-        let (first_len, mut joined) = (self.gathered_len.load(Ordering::Relaxed), began);
-        let mut len = first_len;
+        let (mut len, mut joined) = (0, began);
         loop {
             tokio::task::yield_now().await;
             let (now, now_len) = (Instant::now(), self.gathered_len.load(Ordering::Relaxed));
@@ -130,15 +131,16 @@ impl Store {
                 (len, joined) = (now_len, now);
             }
             if now - joined > patience.each || now - began > patience.all || len >= self.turn_len_max {
-                return len != first_len;
+                return;
             }
         }
     }
 
     /// Ends the gathering of the turn that the caller leads.
-    fn close(&self, patience: Patience, gained: bool) -> Led {
+    fn close(&self, patience: Patience) -> Led {
         let mut turn = self.lock();
-        turn.pace.waited(patience, gained);
+        let company = std::mem::take(&mut turn.company);
+        turn.pace.waited(patience, company > 1);
         let mut staged = std::mem::take(&mut turn.gathering);
         self.gathered_len.store(0, Ordering::Relaxed);
         turn.committing = Some((std::mem::take(&mut staged.overlay), staged.outcome.clone()));
