@@ -252,8 +252,11 @@ impl Engine {
     }
 
     fn commit_group(&self, own: &Request, group: &mut Group<'_>) -> Result<Outcome> {
-        self.wait_for_memory()?;
-        group.followers = self.take_followers(own.batch.encoded_len());
+        // An empty batch takes no memory: what it has synced must not be kept from that by a full memtable.
+        if !own.batch.is_empty() {
+            self.wait_for_memory()?;
+        }
+        group.followers = self.take_followers(own);
         if group.followers.is_empty() {
             let mut result = [NOT_YET];
             self.commit(&[own], &mut result);
@@ -272,11 +275,14 @@ impl Engine {
         result
     }
 
-    fn take_followers(&self, own_len: usize) -> Vec<Arc<Waiter>> {
-        let (mut queue, mut len, mut followers) = (self.queue.lock(), own_len, Vec::new());
+    fn take_followers(&self, own: &Request) -> Vec<Arc<Waiter>> {
+        let (mut queue, mut len, mut followers) = (self.queue.lock(), own.batch.encoded_len(), Vec::new());
         while let Some(waiter) = queue.waiting.front() {
-            let with_it = len + waiter.request.batch.encoded_len();
-            if with_it > GROUP_LEN_MAX.min(self.options.memtable_bytes() as usize / 4) {
+            let batch = &waiter.request.batch;
+            let with_it = len + batch.encoded_len();
+            // Behind an empty batch nobody has waited for memory yet.
+            let needs_memory = own.batch.is_empty() && !batch.is_empty();
+            if needs_memory || with_it > GROUP_LEN_MAX.min(self.options.memtable_bytes() as usize / 4) {
                 break;
             }
             len = with_it;

@@ -486,6 +486,25 @@ fn without_a_spare_file_nothing_is_lost_and_writing_goes_on_later() {
     require_exactly(&common::open(&crashed, 1000), count + 20);
 }
 
+/// An empty `Sync` batch, which is how weaker writes are synced together, was told `Busy` when they had just filled memory
+/// up: so were they, though they had been made.
+#[test]
+fn what_was_written_could_not_be_synced_while_memory_was_full() {
+    let disk = Faulty::default();
+    let db = common::open(&disk, 1);
+    let weak = db.with_durability(Durability::Buffered);
+    disk.set_spares(Some(0));
+    let mut count = 0;
+    while weak.put(key(count), value(count, 0)).is_ok() {
+        count += 1;
+    }
+    db.write(Batch::new()).unwrap();
+    assert!(matches!(weak.put(key(count), value(count, 0)), Err(Error::Busy { .. })));
+    let crashed = disk.crash(13);
+    drop(db);
+    require_exactly(&common::open(&crashed, 1000), count);
+}
+
 /// The cache gives way to memtables that one long batch has made longer than they should be.
 #[test]
 fn a_batch_of_a_quarter_of_the_budget_takes_room_from_the_cache() {
