@@ -13,9 +13,6 @@ const DURABILITIES = ['buffered', 'os', 'sync'];
 /** Less than this holds no page of the engine's code and two memtables, in bytes. */
 const MEMORY_BUDGET_MIN = 8 << 20;
 
-/** What an instance takes beside the engine's budget: its code's data, and the messages that it is working on. */
-const OVERHEAD = 4 << 20;
-
 /** Opens the database `name`, and makes one if there is none. The options are listed in index.d.ts. */
 export async function open(name, options = {}) {
   const { storage = 'opfs', durability = 'sync', memoryBudget = 32 << 20, lock = 'share', compression = 'none' } = options;
@@ -33,7 +30,7 @@ export async function open(name, options = {}) {
   const engine = {
     name,
     storage,
-    memoryBudget: memoryBudget - OVERHEAD - memoryBudget / 8,
+    memoryBudget,
     durability: DURABILITIES.indexOf(durability),
     compression,
   };

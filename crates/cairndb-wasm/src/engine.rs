@@ -18,9 +18,14 @@ use js_sys::{Array, Object, Reflect};
 use wasm_bindgen::prelude::*;
 
 use crate::js::{console_error, now_ms, random_id};
+use crate::memory::{PAGE_LEN, take_memory};
 use crate::opfs::{OpenError, Opfs};
 use crate::tar::{Tar, Target};
 use crate::wire::{Request, Requests, put_bytes};
+
+/// What an instance takes beside the engine's budget, and an eighth that lies idle between what is in use: its code's data, and the
+/// messages that it is working on.
+const OVERHEAD_BYTES: u64 = 4 << 20;
 
 /// How often an open is tried again with more spares: each time there are twice as many.
 const OPEN_TRIES: usize = 8;
@@ -76,11 +81,13 @@ fn released() -> JsValue {
 impl Engine {
     /// Opens the database `name` of this origin, or without a name a new one in memory.
     ///
-    /// `memory_budget_bytes` is the engine's. What a write waits for is said at each [`Engine::sync`].
+    /// `memory_budget_bytes` is the whole instance's, at least 8 MiB. What a write waits for is said at each [`Engine::sync`].
     pub async fn open(name: Option<String>, memory_budget_bytes: f64, lz4: bool) -> Result<Engine, JsValue> {
         std::panic::set_hook(Box::new(|panic| console_error(&format!("cairndb: {panic}"))));
+        let instance_bytes = memory_budget_bytes as u64;
+        take_memory(instance_bytes);
         let options = Options {
-            memory_budget_bytes: memory_budget_bytes as u64,
+            memory_budget_bytes: (instance_bytes - instance_bytes / 8).saturating_sub(OVERHEAD_BYTES),
             compression: if lz4 { Compression::Lz4 } else { Compression::None },
             ..Options::new(Arc::new(now_ms), Arc::new(random_id))
         };
@@ -279,7 +286,7 @@ impl Engine {
         set(&told, "levels", levels);
         set(&told, "stopped", stats.stopped);
         set(&told, "maintenance_error", stats.maintenance_error);
-        set(&told, "wasm_bytes", core::arch::wasm32::memory_size(0) as f64 * 65536.0);
+        set(&told, "wasm_bytes", core::arch::wasm32::memory_size(0) as f64 * PAGE_LEN as f64);
         told
     }
 

@@ -8,6 +8,8 @@
 // In reading order, which blank lines keep: a module uses only those above it.
 mod js;
 
+mod memory;
+
 mod opfs;
 
 mod tar;
@@ -17,6 +19,7 @@ mod wire;
 mod engine;
 
 pub use engine::{Engine, open_on};
+pub use memory::{PAGE_LEN, take_memory};
 pub use opfs::{OpenError, Opfs};
 
 #[cfg(test)]
