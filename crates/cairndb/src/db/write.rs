@@ -470,7 +470,11 @@ impl Engine {
                 self.counters.stalls_level_0.fetch_add(1, Ordering::Relaxed);
             } else if runs >= L0_RUNS_SLOW && self.take_pace(runs) {
                 self.counters.slowdowns_level_0.fetch_add(1, Ordering::Relaxed);
-                return self.wait_for_maintenance().map(|_| ());
+                // There is memory: a step that could not be made just now is no reason to refuse the write.
+                return match self.wait_for_maintenance() {
+                    Err(Error::Busy { .. }) => Ok(()),
+                    waited => waited.map(|_| ()),
+                };
             } else {
                 if active_len >= full_len / 2 && !self.spare_ready.load(Ordering::Acquire) {
                     self.progress.want();
