@@ -4,10 +4,10 @@ import { CairnError } from './errors.js';
 import { batchRequest, entriesOf, swapRequest } from './wire.js';
 
 /** About so many bytes of a scan come at a time. */
-const CHUNK_BYTES = 64 << 10;
+export const CHUNK_BYTES = 64 << 10;
 
 /** And of an export. */
-const EXPORT_BYTES = 256 << 10;
+export const EXPORT_BYTES = 256 << 10;
 
 const toUtf8 = new TextEncoder();
 const fromUtf8 = new TextDecoder();
@@ -62,6 +62,28 @@ function isBefore(a, b) {
   return a.length < b.length;
 }
 
+/** A stretch from `start` on, and to before `end` if there is one. */
+export function boundsOf({ gt, gte, lt, lte, prefix }, encoding) {
+  const encode = (key) => (key === undefined ? undefined : encoding.encode(key));
+  const after = (key) => (key === undefined ? undefined : successor(key));
+  // A prefix is one of bytes: of JSON's text there is none that an application would mean.
+  const prefixed = prefix === undefined ? undefined : toBytes(prefix);
+  const starts = [encode(gte), after(encode(gt)), prefixed].filter((key) => key !== undefined);
+  const ends = [encode(lt), after(encode(lte)), prefixed && prefixEnd(prefixed)].filter((key) => key !== undefined);
+  const start = starts.reduce((last, key) => (isBefore(last, key) ? key : last), new Uint8Array(0));
+  const end = ends.length === 0 ? undefined : ends.reduce((first, key) => (isBefore(key, first) ? key : first));
+  return { start, end };
+}
+
+/** The bytes of a batch. */
+export function requestOf(operations, { key: k, value: v }) {
+  const writes = Array.from(operations, ({ type, key, value }) => {
+    if (type !== 'put' && type !== 'delete') throw new CairnError('Invalid', `a batch puts and deletes; it does not '${type}'`);
+    return [k.encode(key), type === 'put' ? v.encode(value) : undefined];
+  });
+  return batchRequest(writes);
+}
+
 /** Reads of one moment or of the present. */
 class Reader {
   #connection;
@@ -98,7 +120,7 @@ class Reader {
   }
 
   async *#scan(range, withValues) {
-    const { start, end } = this.#bounds(range);
+    const { start, end } = boundsOf(range, this.#encodings.key);
     const { reverse = false, limit = Infinity, signal } = range;
     const connection = this.#connection;
     const number = await this.#call('scan', [start, end, reverse, limit, withValues], signal);
@@ -117,19 +139,6 @@ class Reader {
     } finally {
       if (!isOver) release(connection, generation, number);
     }
-  }
-
-  /** A stretch from `start` on, and to before `end` if there is one. */
-  #bounds({ gt, gte, lt, lte, prefix }) {
-    const encode = (key) => (key === undefined ? undefined : this.#encodings.key.encode(key));
-    const after = (key) => (key === undefined ? undefined : successor(key));
-    // A prefix is one of bytes: of JSON's text there is none that an application would mean.
-    const prefixed = prefix === undefined ? undefined : toBytes(prefix);
-    const starts = [encode(gte), after(encode(gt)), prefixed].filter((key) => key !== undefined);
-    const ends = [encode(lt), after(encode(lte)), prefixed && prefixEnd(prefixed)].filter((key) => key !== undefined);
-    const start = starts.reduce((last, key) => (isBefore(last, key) ? key : last), new Uint8Array(0));
-    const end = ends.length === 0 ? undefined : ends.reduce((first, key) => (isBefore(key, first) ? key : first));
-    return { start, end };
   }
 
   #call(verb, args, signal) {
@@ -194,12 +203,7 @@ export class Database extends Reader {
   }
 
   async batch(operations, { signal } = {}) {
-    const { key: k, value: v } = this.#encodings;
-    const writes = Array.from(operations, ({ type, key, value }) => {
-      if (type !== 'put' && type !== 'delete') throw new CairnError('Invalid', `a batch puts and deletes; it does not '${type}'`);
-      return [k.encode(key), type === 'put' ? v.encode(value) : undefined];
-    });
-    await this.#connection.call('write', [batchRequest(writes)], signal);
+    await this.#connection.call('write', [requestOf(operations, this.#encodings)], signal);
   }
 
   async compareAndSwap(key, expected, value, { signal } = {}) {

@@ -4,13 +4,8 @@
 // All writes that wait when their turn comes go to the log together and share one sync; nobody is answered before it.
 
 import { CairnError, toData } from './errors.js';
+import { Maintenance, isTrap, nextTask } from './maintenance.js';
 import { join } from './wire.js';
-
-/** For so long maintenance keeps messages waiting, in milliseconds. */
-const SLICE_MS = 4;
-
-/** How long nothing must have come before the database looks whether it is idle, in milliseconds. */
-const LOOK_MS = 1000;
 
 /** So often a call that found no spare file is made again, and after the first few how long it waits, in milliseconds. */
 const BUSY_TRIES = 200;
@@ -28,24 +23,6 @@ const READS = new Set(['get', 'getMany', 'scan', 'scanNext', 'snapshot', 'stats'
 /** Those whose result stands for something that the engine keeps until it is released. */
 const HOLDING = new Set(['snapshot', 'scan', 'export']);
 
-const { port1: arrival, port2: departure } = new MessageChannel();
-const arriving = [];
-arrival.onmessage = () => {
-  // In node an open port keeps the process alive: only while somebody waits.
-  if (arriving.length === 1) arrival.unref?.();
-  arriving.shift()();
-};
-arrival.unref?.();
-
-/** Lets messages come in: a microtask does not. */
-function nextTask() {
-  return new Promise((resolve) => {
-    arriving.push(resolve);
-    arrival.ref?.();
-    departure.postMessage(0);
-  });
-}
-
 export class Host {
   #engine;
   #storage;
@@ -53,9 +30,7 @@ export class Host {
   /** The numbers of snapshots, scans and exports, by port. */
   #held = new Map();
   #running;
-  #maintaining;
-  #toppingUp;
-  #timer;
+  #maintenance;
   #closed = false;
   #onTrap;
 
@@ -64,7 +39,7 @@ export class Host {
     this.#engine = engine;
     this.#storage = storage;
     this.#onTrap = onTrap;
-    this.#startMaintenance();
+    this.#maintenance = new Maintenance(engine, () => this.#running !== undefined, (error) => this.#trapped(error));
   }
 
   /**
@@ -87,8 +62,7 @@ export class Host {
   async close() {
     while (this.#running) await this.#running;
     this.#closed = true;
-    clearTimeout(this.#timer);
-    await this.#maintaining;
+    await this.#maintenance.end();
     this.#engine.close();
   }
 
@@ -106,7 +80,7 @@ export class Host {
       this.#trapped(error);
     }
     this.#running = undefined;
-    if (leavesWork) this.#startMaintenance();
+    if (leavesWork) this.#maintenance.start();
   }
 
   async #answer(messages) {
@@ -200,78 +174,7 @@ export class Host {
   /** What a call waits for that could not be made just now. */
   async #relieve(tries) {
     if (tries >= BUSY_QUICK_TRIES) await new Promise((resolve) => setTimeout(resolve, BUSY_WAIT_MS));
-    await this.#topUp();
-    try {
-      this.#engine.maintain(false);
-    } catch (error) {
-      if (isTrap(error)) throw error;
-      // Whoever is kept waiting by it is told when the call is made again.
-    }
-  }
-
-  /** Makes files ahead: one at a time, and whoever else wants some waits for that. Where it fails, they are told `Busy`. */
-  #topUp() {
-    this.#toppingUp ??= (async () => {
-      try {
-        await this.#engine.topUp();
-      } catch (error) {
-        if (isTrap(error)) throw error;
-      } finally {
-        this.#toppingUp = undefined;
-      }
-    })();
-    return this.#toppingUp;
-  }
-
-  #startMaintenance() {
-    clearTimeout(this.#timer);
-    if (!this.#closed) this.#maintaining ??= this.#maintain(false).finally(() => (this.#maintaining = undefined));
-  }
-
-  async #maintain(isIdle) {
-    try {
-      let more = true;
-      while (more && !this.#closed) {
-        if (this.#engine.wantsTopUp()) await this.#topUp();
-        if (this.#closed) return;
-        const until = performance.now() + SLICE_MS;
-        do more = this.#step(isIdle);
-        while (more && performance.now() < until);
-        // A step that found no spare file can be made once there is one.
-        if (!more && this.#engine.wantsTopUp()) {
-          await this.#topUp();
-          more = !this.#closed && !this.#engine.wantsTopUp();
-        }
-        if (more) await nextTask();
-      }
-    } catch (error) {
-      this.#trapped(error);
-      return;
-    }
-    if (!isIdle && !this.#closed) this.#lookLater(2);
-  }
-
-  /** Twice nothing to do and nothing written in between: the database is idle. */
-  #lookLater(looks) {
-    clearTimeout(this.#timer);
-    if (looks === 0 || this.#closed) return;
-    this.#timer = setTimeout(async () => {
-      if (this.#maintaining) return;
-      this.#maintaining = this.#maintain(true).finally(() => (this.#maintaining = undefined));
-      await this.#maintaining;
-      if (!this.#running) this.#lookLater(looks - 1);
-    }, LOOK_MS);
-    this.#timer.unref?.();
-  }
-
-  /** Whether another step waits. One that fails is tried again after the next call; writers and `stats` tell why. */
-  #step(isIdle) {
-    try {
-      return this.#engine.maintain(isIdle);
-    } catch (error) {
-      if (isTrap(error)) throw error;
-      return false;
-    }
+    await this.#maintenance.relieve();
   }
 
   #told(error) {
@@ -283,12 +186,7 @@ export class Host {
     if (!isTrap(error)) error = new Error(`a bug in the host: ${error?.stack ?? error}`);
     this.#closed = true;
     this.#waiting = [];
-    clearTimeout(this.#timer);
+    this.#maintenance?.stop();
     this.#onTrap(error);
   }
-}
-
-/** After a trap, and after what a trap left behind, the instance is of no use. */
-function isTrap(error) {
-  return error instanceof WebAssembly.RuntimeError || !(error instanceof Error) || error.kind === undefined;
 }

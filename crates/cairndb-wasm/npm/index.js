@@ -2,38 +2,18 @@
 
 import { Local } from './local.js';
 import { Connection } from './tabs.js';
-import { Database, encodingOf } from './database.js';
+import { Database } from './database.js';
 import { CairnError, fromData } from './errors.js';
 import { DIRECTORY, lockOf } from './names.js';
+import { checkName, oneOf, optionsOf, requireOpfs } from './options.js';
 
 export { CairnError, Database };
 
-const DURABILITIES = ['buffered', 'os', 'sync'];
-
-/** Less than this holds no page of the engine's code and two memtables, in bytes. */
-const MEMORY_BUDGET_MIN = 8 << 20;
-
 /** Opens the database `name`, and makes one if there is none. The options are listed in index.d.ts. */
 export async function open(name, options = {}) {
-  const { storage = 'opfs', durability = 'sync', memoryBudget = 32 << 20, lock = 'share', compression = 'none' } = options;
-  const { keyEncoding = 'bytes', valueEncoding = 'bytes', signal, worker = defaultWorker, wasm } = options;
-  const encodings = { key: encodingOf(keyEncoding, 'keyEncoding'), value: encodingOf(valueEncoding, 'valueEncoding') };
-  checkName(name);
-  oneOf(storage, ['opfs', 'memory'], 'storage');
-  oneOf(durability, DURABILITIES, 'durability');
+  const { lock = 'share', worker = defaultWorker, signal, wasm } = options;
+  const { encodings, ...engine } = optionsOf(name, options);
   oneOf(lock, ['share', 'fail', 'wait'], 'lock');
-  oneOf(compression, ['none', 'lz4'], 'compression');
-  if (!(memoryBudget >= MEMORY_BUDGET_MIN && memoryBudget <= 2 ** 31)) {
-    throw new CairnError('Invalid', `memoryBudget is from ${MEMORY_BUDGET_MIN} to ${2 ** 31} bytes, and not ${memoryBudget}`);
-  }
-  if (storage === 'opfs') requireOpfs();
-  const engine = {
-    name,
-    storage,
-    memoryBudget,
-    durability: DURABILITIES.indexOf(durability),
-    compression,
-  };
   const hasWorkers = typeof Worker === 'function';
   const connection = hasWorkers ? new Connection({ ...engine, lock, worker, wasm }) : new Local({ ...engine, wasm });
   await connection.open(signal);
@@ -116,25 +96,4 @@ function locked() {
 async function directoryOfDatabases() {
   const root = await navigator.storage.getDirectory();
   return root.getDirectoryHandle(DIRECTORY, { create: true });
-}
-
-function requireOpfs() {
-  if (typeof globalThis.navigator?.storage?.getDirectory === 'function' && navigator.locks) return;
-  const why =
-    globalThis.isSecureContext === false
-      ? 'this page is not a secure context: it has to come by https or from localhost'
-      : 'there are no such files here, as in some private windows and outside of browsers';
-  throw new CairnError('Unsupported', `storage 'opfs' needs the origin private file system, and ${why}; 'memory' works everywhere`);
-}
-
-function checkName(name) {
-  if (typeof name !== 'string' || name === '' || name === '.' || name === '..' || /[/\\]/.test(name)) {
-    throw new CairnError('Invalid', 'a database is named by a string that is a file name: not empty, and without slashes');
-  }
-}
-
-function oneOf(value, values, what) {
-  if (!values.includes(value)) {
-    throw new CairnError('Invalid', `${what} is one of ${values.map((one) => `'${one}'`).join(', ')}, and not '${value}'`);
-  }
 }

@@ -1,6 +1,7 @@
 // Local: a connection to an engine in this very thread: where there are no workers, as in node.
 
 import { Client } from './client.js';
+import { wasmHere } from './code.js';
 import { CairnError, toData, fromData } from './errors.js';
 import { Host } from './host.js';
 
@@ -41,12 +42,4 @@ export class Local {
     this.#host = undefined;
     this.#client.fail(new CairnError('Closed', 'the database is closed'));
   }
-}
-
-/** Node reads files, and fetches none. */
-async function wasmHere() {
-  const url = new URL('./wasm/cairndb_bg.wasm', import.meta.url);
-  if (url.protocol !== 'file:') return url;
-  const { readFile } = await import(/* @vite-ignore */ /* webpackIgnore: true */ 'node:fs/promises');
-  return readFile(url);
 }

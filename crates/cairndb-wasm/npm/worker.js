@@ -1,19 +1,16 @@
 // Worker: where the engine runs in a browser. One database each.
 //
 // From the page: { open } once, then { message, calls } and { close }. To it: { opened } or { failed }, { replies },
-// { closed }, { trap }. Other tabs come over channels of their own, with the same messages; see tabs.js.
+// { closed }, { trap }. Other tabs come over channels of their own, with the same messages; see guests.js.
 
 import init, { Engine } from './wasm/cairndb.js';
 import { toData } from './errors.js';
+import { Guests } from './guests.js';
 import { Host } from './host.js';
-import { channelOf, clientChannelOf } from './names.js';
 import { importTar } from './import.js';
 
-/** For so long a closing owner waits for tabs to have heard it, in milliseconds. */
-const GOODBYE_MS = 1000;
-
 let host;
-let tabs;
+let guests;
 
 self.onmessage = async ({ data }) => {
   if (data.open) await open(data.open);
@@ -27,7 +24,7 @@ async function open({ name, storage, memoryBudget, compression, wasm, share }) {
     await init(wasm === undefined ? undefined : { module_or_path: wasm });
     const engine = await Engine.open(storage === 'memory' ? undefined : name, memoryBudget, compression === 'lz4');
     host = new Host(engine, storage, trapped);
-    if (storage === 'opfs') tabs = new Tabs(name, share);
+    if (storage === 'opfs') guests = new Guests(name, share ? host : undefined);
     self.postMessage({ opened: true });
   } catch (error) {
     self.postMessage({ failed: toData(error, storage) });
@@ -41,7 +38,7 @@ async function close() {
   } catch (error) {
     failed = toData(error);
   }
-  await tabs?.close();
+  await guests?.close();
   self.postMessage({ closed: true, failed });
 }
 
@@ -55,64 +52,6 @@ function buffersOf(replies) {
   const add = (value) => value instanceof Uint8Array && buffers.add(value.buffer);
   for (const [, value] of replies) Array.isArray(value) ? value.forEach(add) : add(value);
   return [...buffers];
-}
-
-/** The other tabs that use the database through this worker. */
-class Tabs {
-  #name;
-  #share;
-  #main;
-  #clients = new Map();
-
-  constructor(name, share) {
-    this.#name = name;
-    this.#share = share;
-    this.#main = new BroadcastChannel(channelOf(name));
-    this.#main.onmessage = ({ data }) => data.hello && this.#welcome(data.hello);
-    // Whoever waits says hello again.
-    this.#main.postMessage({ owner: true });
-  }
-
-  /** Tells every tab how far it was answered, before another can have the lock: what is behind that, it sends there. */
-  async close() {
-    this.#main.close();
-    const left = [...this.#clients.values()].map((client) => {
-      client.channel.postMessage({ goodbye: true, answered: client.answered });
-      return new Promise((resolve) => (client.left = resolve));
-    });
-    await Promise.race([Promise.all(left), new Promise((resolve) => setTimeout(resolve, GOODBYE_MS))]);
-    for (const { channel } of this.#clients.values()) channel.close();
-  }
-
-  #welcome(id) {
-    if (this.#clients.has(id)) return;
-    const channel = new BroadcastChannel(clientChannelOf(this.#name, id));
-    if (!this.#share) {
-      channel.postMessage({ refused: true });
-      channel.close();
-      return;
-    }
-    const client = { channel, answered: 0 };
-    this.#clients.set(id, client);
-    channel.onmessage = ({ data }) => {
-      if (data.calls) {
-        host.take(client, data, (replies) => {
-          client.answered = data.message;
-          channel.postMessage({ replies });
-        });
-      } else if (data.left) {
-        client.left?.();
-      }
-    };
-    // The tab has this lock for as long as it lives.
-    navigator.locks.request(clientChannelOf(this.#name, id), () => {
-      this.#clients.delete(id);
-      channel.close();
-      client.left?.();
-      host.leave(client);
-    });
-    channel.postMessage({ welcome: true });
-  }
 }
 
 /** Takes an exported database in, piece by piece; the pieces come as { importing: name }, { piece } and { end }. */

@@ -142,6 +142,46 @@ test('the instance stays within its budget, whatever goes through it', async () 
   await page.close();
 });
 
+test('inside a worker every call is done when it returns', async () => {
+  const page = await openPage(context, server.url);
+  await page.evaluate(async () => {
+    const worker = new Worker('/test/sync-worker.js', { type: 'module' });
+    const answer = () => new Promise((resolve, reject) => {
+      worker.onmessage = ({ data }) => (data.failed ? reject(new Error(data.failed)) : resolve(data.done));
+      worker.onerror = (event) => reject(new Error(event.message));
+    });
+    await answer();
+    globalThis.ask = (what) => (worker.postMessage(what), answer());
+  });
+  const found = await page.evaluate(() => globalThis.ask('verbs'));
+  assert.deepEqual(found, {
+    get: '2', missing: true, many: ['3', undefined, '1'], entries: [['a', '1'], ['b', '2'], ['c', '3']], keys: ['c'], first: '1',
+    before: ['a', 'b'], swapped: [true, false], checkpoint: found.checkpoint, ok: true, exported: found.exported, syncs: found.syncs,
+    kinds: ['Invalid', 'Invalid', 'Invalid', 'Locked'],
+  });
+  assert.ok(found.checkpoint >= 6 && found.exported > 1000 && found.syncs >= 5, JSON.stringify(found));
+  // A page is told that it is somebody's alone, and finds what was written once it is not.
+  assert.equal(await page.evaluate(() => globalThis.kindOf(globalThis.cairn.open('synchronous'))), 'Locked');
+  await page.evaluate(() => globalThis.ask('close'));
+  assert.equal(await page.evaluate(async () => {
+    const db = await globalThis.cairn.open('synchronous');
+    const value = globalThis.text(await db.get('c'));
+    await db.close();
+    return value;
+  }), '3');
+  const loaded = await page.evaluate(() => globalThis.ask('load'));
+  assert.deepEqual([loaded.refused, loaded.after], ['Busy', 'Closed']);
+  assert.equal(loaded.found, loaded.count);
+  assert.ok(loaded.unrested > 5000, `${loaded.unrested} puts went without a rest`);
+  console.log(`${loaded.unrested} puts of 1,000 bytes went without a rest`);
+  const kind = await page.evaluate(async () => {
+    const { openSync } = await import('/sync.js');
+    return globalThis.kindOf(openSync('x'));
+  });
+  assert.equal(kind, 'Unsupported');
+  await page.close();
+});
+
 test('a reload finds everything, again and again', async () => {
   const page = await openPage(context, server.url);
   for (let round = 0; round < 5; round += 1) {

@@ -3,6 +3,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { CairnError, list, open } from '../index.js';
+import { openSync } from '../sync.js';
 
 test('a database in memory does what every one does', async () => {
   const db = await open('memory', { storage: 'memory', keyEncoding: 'utf8', valueEncoding: 'utf8' });
@@ -35,6 +36,17 @@ test('far more than the budget of writes goes through, and memory stays within i
   // In memory the files themselves are there, too: twice the data and a little.
   assert.ok(sizes.at(-1) <= memoryBudget + (16 << 20), `${sizes}`);
   await db.close();
+});
+
+test('without promises it is the same', async () => {
+  const db = await openSync('sync', { storage: 'memory', keyEncoding: 'utf8', valueEncoding: 'json' });
+  db.put('a', { one: 1 });
+  db.batch([{ type: 'put', key: 'b', value: 2 }, { type: 'delete', key: 'a' }]);
+  assert.deepEqual([...db.entries()], [['b', 2]]);
+  await db.rest();
+  db.close();
+  assert.throws(() => db.get('b'), { name: 'CairnError', kind: 'Closed' });
+  await assert.rejects(openSync('x'), { kind: 'Unsupported' });
 });
 
 test('what is not there in node says so', async () => {

@@ -1,6 +1,7 @@
 // Types: what the compiler must accept, and what it must refuse. Compiled, and never run.
 
 import { CairnError, type Database, type ErrorKind, destroy, importDatabase, list, open } from 'cairndb';
+import { type DatabaseSync, openSync } from 'cairndb/sync';
 
 async function bytes(): Promise<void> {
   await using db = await open('notes', { durability: 'sync', memoryBudget: 32 << 20, lock: 'share' });
@@ -46,6 +47,27 @@ async function text(): Promise<void> {
   void value;
 }
 
+async function synchronous(): Promise<void> {
+  using db = await openSync('text', { keyEncoding: 'utf8', lock: 'wait' });
+  db.put('key', 'value');
+  const value: Uint8Array | undefined = db.get('key');
+  for (const [k, v] of db.entries({ prefix: 'k', limit: 3 })) {
+    const both: [string, Uint8Array] = [k, v];
+    void both;
+  }
+  using snapshot = db.snapshot();
+  // @ts-expect-error a snapshot is not written
+  snapshot.put('key', 'value');
+  // @ts-expect-error one thread shares with nobody
+  await openSync('x', { lock: 'share' });
+  // @ts-expect-error nothing could abort it
+  db.keys({ signal: AbortSignal.timeout(1) });
+  await db.rest();
+  const plain: DatabaseSync = await openSync('plain');
+  const swapped: boolean = plain.compareAndSwap('key', undefined, 'value');
+  void [value, swapped];
+}
+
 async function failures(): Promise<void> {
   // @ts-expect-error no such lock
   await open('x', { lock: 'steal' });
@@ -63,4 +85,4 @@ async function failures(): Promise<void> {
 }
 
 const held: Database[] = [];
-void [bytes, typed, text, failures, held];
+void [bytes, typed, text, synchronous, failures, held];
