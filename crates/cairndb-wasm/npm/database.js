@@ -106,20 +106,22 @@ class Reader {
     return values.map((value) => (value === undefined ? undefined : this.#encodings.value.decode(value)));
   }
 
-  async *entries(range = {}) {
+  entries(range = {}) {
     const { key, value } = this.#encodings;
-    for await (const [k, v] of this.#scan(range, true)) yield [key.decode(k), value.decode(v)];
+    return this.#scan(range, true, ([k, v]) => [key.decode(k), value.decode(v)]);
   }
 
-  async *keys(range = {}) {
-    for await (const [key] of this.#scan(range, false)) yield this.#encodings.key.decode(key);
+  keys(range = {}) {
+    const { key } = this.#encodings;
+    return this.#scan(range, false, ([k]) => key.decode(k));
   }
 
-  async *values(range = {}) {
-    for await (const [, value] of this.#scan(range, true)) yield this.#encodings.value.decode(value);
+  values(range = {}) {
+    const { value } = this.#encodings;
+    return this.#scan(range, true, ([, v]) => value.decode(v));
   }
 
-  async *#scan(range, withValues) {
+  async *#scan(range, withValues, decode) {
     const { start, end } = boundsOf(range, this.#encodings.key);
     const { reverse = false, limit = Infinity, signal } = range;
     const connection = this.#connection;
@@ -133,7 +135,7 @@ class Reader {
         isOver = chunk.length === 0;
         for (const entry of entriesOf(chunk)) {
           signal?.throwIfAborted();
-          yield entry;
+          yield decode(entry);
         }
       }
     } finally {

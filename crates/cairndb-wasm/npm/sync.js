@@ -36,13 +36,22 @@ export async function openSync(name, options = {}) {
   }
 }
 
+/** Locks that were given back, and that the browser has not taken yet, by database. */
+const leaving = new Map();
+
 /** Takes the lock by which tabs and workers keep out of each other's way; the result gives it back. */
 async function hold(name, lock, signal) {
+  await leaving.get(name);
   return new Promise((resolve, reject) => {
     const how = lock === 'fail' ? { ifAvailable: true } : { signal };
     const asked = navigator.locks.request(lockOf(name), how, (held) => {
       if (!held) throw new CairnError('Locked', 'the database is open in another tab or worker');
-      return new Promise((unlock) => resolve(unlock));
+      return new Promise((unlock) => {
+        resolve(() => {
+          leaving.set(name, asked);
+          unlock();
+        });
+      });
     });
     asked.catch(reject);
   });

@@ -36,6 +36,7 @@ class Bytes {
 }
 
 export function join(parts, len = parts.reduce((sum, part) => sum + part.length, 0)) {
+  if (parts.length === 1) return parts[0];
   const joined = new Uint8Array(len);
   let offset = 0;
   for (const part of parts) {
@@ -45,31 +46,30 @@ export function join(parts, len = parts.reduce((sum, part) => sum + part.length,
   return joined;
 }
 
-/** A batch of writes, all or nothing: pairs of a key and its value, or `undefined` for a delete. */
+/** A batch of writes, all or nothing: pairs of a key and its value, or `undefined` for a delete. In one allocation. */
 export function batchRequest(writes) {
-  if (writes.length === 1) return singleRequest(writes[0]);
-  const out = new Bytes();
-  out.byte(0);
-  out.u32(writes.length);
+  let length = 5;
+  for (const [key, value] of writes) length += 5 + key.length + (value === undefined ? 0 : 4 + value.length);
+  const out = new Uint8Array(length);
+  let offset = 0;
+  const u32 = (value) => {
+    out[offset] = value;
+    out[offset + 1] = value >>> 8;
+    out[offset + 2] = value >>> 16;
+    out[offset + 3] = value >>> 24;
+    offset += 4;
+  };
+  const bytes = (bytes) => {
+    u32(bytes.length);
+    out.set(bytes, offset);
+    offset += bytes.length;
+  };
+  offset += 1;
+  u32(writes.length);
   for (const [key, value] of writes) {
-    out.byte(value === undefined ? 0 : 1);
-    out.bytes(key);
-    if (value !== undefined) out.bytes(value);
-  }
-  return out.join();
-}
-
-/** The same of one write, which is what most are: in one allocation. */
-function singleRequest([key, value]) {
-  const out = new Uint8Array(10 + key.length + (value === undefined ? 0 : 4 + value.length));
-  const view = new DataView(out.buffer);
-  view.setUint32(1, 1, true);
-  out[5] = value === undefined ? 0 : 1;
-  view.setUint32(6, key.length, true);
-  out.set(key, 10);
-  if (value !== undefined) {
-    view.setUint32(10 + key.length, value.length, true);
-    out.set(value, 14 + key.length);
+    out[offset++] = value === undefined ? 0 : 1;
+    bytes(key);
+    if (value !== undefined) bytes(value);
   }
   return out;
 }
@@ -85,14 +85,15 @@ export function swapRequest(key, expected, value) {
 }
 
 /** A scan's entries. */
-export function* entriesOf(bytes) {
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+export function entriesOf(bytes) {
+  const entries = [];
   let offset = 0;
   const take = () => {
-    const len = view.getUint32(offset, true);
+    const len = bytes[offset] | (bytes[offset + 1] << 8) | (bytes[offset + 2] << 16) | (bytes[offset + 3] << 24);
     offset += 4 + len;
     // A copy: what is kept of an entry must not keep all the others.
     return bytes.slice(offset - len, offset);
   };
-  while (offset < bytes.length) yield [take(), take()];
+  while (offset < bytes.length) entries.push([take(), take()]);
+  return entries;
 }

@@ -46,10 +46,13 @@ function trapped(error) {
   self.postMessage({ trap: String(error?.message ?? error) });
 }
 
-/** Values go to the page without being copied once more. */
+/** Shorter ones are copied sooner than handed over. */
+const HANDED_OVER_MIN = 16 << 10;
+
+/** Long values go to the page without being copied once more. */
 function buffersOf(replies) {
   const buffers = new Set();
-  const add = (value) => value instanceof Uint8Array && buffers.add(value.buffer);
+  const add = (value) => value instanceof Uint8Array && value.length >= HANDED_OVER_MIN && buffers.add(value.buffer);
   for (const [, value] of replies) Array.isArray(value) ? value.forEach(add) : add(value);
   return [...buffers];
 }
