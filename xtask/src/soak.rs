@@ -198,6 +198,12 @@ const PARTS: &[Part] = &[
         command: "fuzz/run.sh commands {minutes}",
     },
     Part {
+        name: "fuzz-http",
+        about: "requests to every route of HTTP",
+        goal: Goal::Minutes(15),
+        command: "fuzz/run.sh http {minutes}",
+    },
+    Part {
         name: "fuzz-world",
         about: "operations, crashes and failed calls chosen by the fuzzer, against the oracle",
         goal: Goal::Minutes(15),

@@ -4,14 +4,23 @@
 //! Beside everything, behind the feature `fuzz`, and hidden. `fuzz/` at the repository's root drives the targets with
 //! libFuzzer, `tests/it/hostile.rs` with the inputs that are kept.
 
-use std::sync::{Arc, LazyLock};
+use std::net::SocketAddr;
+use std::sync::{Arc, LazyLock, Mutex, PoisonError};
 
+use axum::body::Body;
+use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE, HOST, RETRY_AFTER, TRANSFER_ENCODING};
+use axum::http::{HeaderName, HeaderValue, Method, Request, StatusCode, Uri};
+use axum::response::Response;
 use cairndb::storage::Memory;
+use http_body_util::BodyExt;
+use hyper::service::Service;
+use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 
 use crate::connection::Connection;
+use crate::http::{self, Ends};
 use crate::resp::request::{ProtocolError, RequestLimits, RequestParser, integer, split_words};
 use crate::server::Server;
 use crate::settings::Config;
@@ -20,7 +29,7 @@ use crate::settings::Config;
 pub type Target = fn(&[u8]);
 
 /// Every target, by the name that it has in `fuzz/`.
-pub const TARGETS: &[(&str, Target)] = &[("requests", requests), ("commands", commands)];
+pub const TARGETS: &[(&str, Target)] = &[("requests", requests), ("commands", commands), ("http", http)];
 
 /// What a client sent, and how it ended: the words of each request, and why there are no more.
 type Cut = (Vec<Vec<Vec<u8>>>, Result<(), ProtocolError>);
@@ -72,27 +81,133 @@ fn quoted(word: &[u8]) -> String {
 
 /// A whole connection: whatever a client sends is answered with well-formed replies, and another client is served.
 pub fn commands(input: &[u8]) {
-    static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        runtime.expect("a thread is there already")
-    });
     // These end the process, or wait; and who may do what is for others to find out.
     let small = input.to_ascii_lowercase();
     let left_out = [&b"shutdown"[..], b"debug", b"pause", b"monitor", b"wait", b"acl", b"requirepass"];
     if left_out.iter().any(|word| small.windows(word.len()).any(|window| window == *word)) {
         return;
     }
-    let server = server();
-    RUNTIME.block_on(async {
-        let told = converse(&server, input).await;
+    on_a_server(async |server| {
+        let told = converse(server, input).await;
         let mut rest = &told[..];
         while !rest.is_empty() {
             rest = reply(rest, 0).unwrap_or_else(|| panic!("not a reply: {}", rest.escape_ascii()));
         }
-        let another = b"FLUSHALL\r\nSET a 1\r\nGET a\r\nDBSIZE\r\n";
-        assert_eq!(converse(&server, another).await, b"+OK\r\n+OK\r\n$1\r\n1\r\n:1\r\n");
     });
-    server.store.db().close().expect("memory closes");
+}
+
+/// The routes of HTTP: whatever is asked is answered, problems as problems, and another client is served. Requests stand one
+/// behind the other, with a line `===` between them; each is a line of method and path, headers, an empty line, a body.
+/// What hyper would not let through to the routes is passed over.
+pub fn http(input: &[u8]) {
+    let mut requests = Vec::new();
+    let mut rest = input;
+    while !rest.is_empty() {
+        let end = find(rest, b"\n===\n");
+        requests.extend(request(&rest[..end.unwrap_or(rest.len())]));
+        rest = end.map_or(&[], |end| &rest[end + 5..]);
+    }
+    on_a_server(async |server| {
+        for request in requests {
+            ask(server, request).await;
+        }
+        for own in [&b"PUT /v1/kv/of%20our%20own\n\n1"[..], b"GET /v1/kv/of%20our%20own"] {
+            let status = ask(server, request(own).expect("it is one")).await;
+            assert!(status.is_success(), "another client is told {status}");
+        }
+    });
+}
+
+/// A request as it would come to the routes; `None` if it would not.
+fn request(bytes: &[u8]) -> Option<Request<Body>> {
+    let end = find(bytes, b"\n\n");
+    let (head, body) = (&bytes[..end.unwrap_or(bytes.len())], end.map_or(&[][..], |end| &bytes[end + 2..]));
+    let mut lines = head.split(|&byte| byte == b'\n');
+    let (method, target) = std::str::from_utf8(lines.next()?).ok()?.split_once(' ')?;
+    let target = target.parse::<Uri>().ok().filter(|target| target.path().starts_with('/'))?;
+    let mut request = Request::new(Body::from(body.to_vec()));
+    *request.method_mut() = method.parse::<Method>().ok()?;
+    *request.uri_mut() = target;
+    let headers = request.headers_mut();
+    for line in lines {
+        let colon = line.iter().position(|&byte| byte == b':')?;
+        let value = HeaderValue::from_bytes(line[colon + 1..].trim_ascii()).ok()?;
+        headers.append(HeaderName::from_bytes(&line[..colon]).ok()?, value);
+    }
+    headers.entry(HOST).or_insert(HeaderValue::from_static("localhost"));
+    headers.remove(CONTENT_LENGTH);
+    if !body.is_empty() && !headers.contains_key(TRANSFER_ENCODING) {
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(body.len()));
+    }
+    let nobody = SocketAddr::from(([127, 0, 0, 1], 1));
+    request.extensions_mut().insert(Ends { here: nobody, there: nobody });
+    Some(request)
+}
+
+/// Has the routes answer, and looks at the answer.
+async fn ask(server: &Arc<Server>, request: Request<Body>) -> StatusCode {
+    let (_stop, stopped) = watch::channel(false);
+    let routes = TowerToHyperService::new(http::router(server.clone(), stopped));
+    let has_body = request.method() != Method::HEAD;
+    let asked = format!("{} {}", request.method(), request.uri());
+    let response: Response = routes.call(request).await.expect("a router always answers");
+    let (head, mut body) = response.into_parts();
+    let kind = head.headers.get(CONTENT_TYPE).map_or(&[][..], HeaderValue::as_bytes).to_vec();
+    let mut told = Vec::new();
+    while let Some(frame) = body.frame().await {
+        told.extend_from_slice(frame.expect("nothing breaks off").data_ref().map_or(&[][..], |piece| piece));
+        // A feed of changes goes on for ever.
+        if kind == b"text/event-stream" {
+            break;
+        }
+    }
+    let status = head.status;
+    assert!(status != StatusCode::INTERNAL_SERVER_ERROR, "{asked}: {}", told.escape_ascii());
+    assert!(has_body || told.is_empty(), "{asked}: a body where there is none");
+    if has_body && matches!(&kind[..], b"application/json" | b"application/problem+json") {
+        let json: serde_json::Value = serde_json::from_slice(&told).expect("JSON is JSON");
+        assert!(!status.is_client_error() || json["code"].is_string(), "{asked}: {json}");
+        assert!(!status.is_client_error() || json["status"] == status.as_u16(), "{asked}: {json}");
+    }
+    if status.is_client_error() && has_body {
+        assert_eq!(kind.escape_ascii().to_string(), "application/problem+json", "{asked}: {status}");
+    }
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        assert!(head.headers.contains_key(RETRY_AFTER), "{asked}: when is it to be asked again?");
+    }
+    status
+}
+
+fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
+    bytes.windows(wanted.len()).position(|window| window == wanted)
+}
+
+/// Runs this on a server with nothing in it and every setting as it is by default, and holds that another client is served
+/// afterwards. To begin a server takes longer than most inputs do, so one serves many; it is emptied after each, and
+/// after some it goes, with what emptying leaves: range deletes, slow commands, figures.
+fn on_a_server(run: impl AsyncFnOnce(&Arc<Server>)) {
+    const INPUTS: usize = 200;
+    static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        runtime.expect("a thread is there already")
+    });
+    static SHARED: Mutex<Option<(Arc<Server>, usize)>> = Mutex::new(None);
+    let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+    // An input that panics leaves none behind.
+    let (server, count) = shared.take().unwrap_or_else(|| (server(), 0));
+    RUNTIME.block_on(async {
+        run(&server).await;
+        let defaults = Config::default();
+        server.apply(&defaults);
+        *server.settings.write().unwrap_or_else(PoisonError::into_inner) = defaults;
+        let another = b"FLUSHALL\r\nSET a 1\r\nGET a\r\nDBSIZE\r\nFLUSHALL\r\n";
+        assert_eq!(converse(&server, another).await, b"+OK\r\n+OK\r\n$1\r\n1\r\n:1\r\n+OK\r\n");
+    });
+    if count < INPUTS {
+        *shared = Some((server, count + 1));
+    } else {
+        server.store.db().close().expect("memory closes");
+    }
 }
 
 fn server() -> Arc<Server> {

@@ -127,9 +127,10 @@ impl Server {
         self.settings.read().unwrap_or_else(PoisonError::into_inner).limits
     }
 
-    /// The longest body of a request over HTTP, in bytes: two of them are as long as a batch may be.
+    /// The longest body of a request over HTTP, in bytes: as is set, and two of them no longer than a batch may be.
     pub(crate) fn body_len_max(&self) -> usize {
-        self.store.batch_len_max() / 2
+        let set = usize::try_from(self.limits().body_len).unwrap_or(usize::MAX);
+        set.min(self.store.batch_len_max() / 2)
     }
 
     /// A client that has come; `None` if there are as many as there may be.

@@ -84,6 +84,23 @@ fn what_was_set_over_the_network_is_there_once_the_server_has_ended() {
 }
 
 #[test]
+fn a_client_s_shutdown_ends_the_process_well() {
+    for request in ["SHUTDOWN\r\n", "SHUTDOWN NOSAVE\r\n", "*2\r\n$8\r\nshutdown\r\n$4\r\nsave\r\n"] {
+        let cairn = Cairn::new();
+        let backups = cairn.path("backups");
+        let more = ["--durability", "buffered", "--backup-dir", backups.to_str().expect("text")];
+        let serving = Serving::start(&cairn, &more);
+        assert_eq!(serving.ask("SET greeting hello\r\n", 1), "+OK\n");
+        // No reply: the connection ends, and then the process does.
+        assert_eq!(serving.ask(request, 1), "");
+        let (code, said) = serving.end();
+        assert_eq!(code, 0, "{said}");
+        // What nobody had synced yet was, at the close.
+        assert_eq!(cairn.run(["get", "greeting"]).ok(), "hello");
+    }
+}
+
+#[test]
 fn a_busy_port_is_told_with_the_way_out() {
     let cairn = Cairn::new();
     let serving = Serving::start(&cairn, &[]);

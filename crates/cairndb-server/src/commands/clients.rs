@@ -221,7 +221,7 @@ pub(super) fn kill(c: &mut Context<'_>, words: &[&[u8]]) -> Answer {
 }
 
 /// Ends a connection; its own, once it has got the reply.
-fn end(c: &mut Context<'_>, shown: &Shown) {
+pub(super) fn end(c: &mut Context<'_>, shown: &Shown) {
     if shown.id == c.client.id {
         c.client.leaving = true;
     } else {

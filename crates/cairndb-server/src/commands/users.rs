@@ -2,6 +2,7 @@
 
 use std::io::Read;
 
+use super::clients::end;
 use super::{Answer, Context, Refusal, SYNTAX, find_row, integer, resolve};
 use crate::acl::{DEFAULT, Denied, NotChanged};
 
@@ -71,6 +72,12 @@ pub(super) fn deluser(c: &mut Context<'_>, words: &[&[u8]]) -> Answer {
         return Err(Refusal::text("ERR The 'default' user cannot be removed"));
     }
     let deleted = c.server.users.delete(&words[2..])?;
+    // To be woken is not enough for one that waits for its peer to read.
+    for shown in c.server.clients() {
+        if words[2..].contains(&&shown.state().user[..]) {
+            end(c, &shown);
+        }
+    }
     c.server.wake_clients();
     c.out.integer(deleted as i64);
     Ok(())

@@ -38,6 +38,8 @@ use axum::response::Response;
 use axum::routing::{MethodFilter, MethodRouter, any, on};
 use axum::{Extension, Router};
 
+#[cfg(feature = "fuzz")]
+pub(crate) use guard::Ends;
 use problem::{METHOD_NOT_ALLOWED, Problem, ROUTE_NOT_FOUND};
 pub(crate) use serve::accept;
 
@@ -128,7 +130,7 @@ fn routes() -> Vec<Route> {
 }
 
 /// The routes, behind the guard.
-fn router(server: Arc<Server>, stopped: watch::Receiver<bool>) -> Router {
+pub(crate) fn router(server: Arc<Server>, stopped: watch::Receiver<bool>) -> Router {
     let routes = routes().into_iter();
     routes
         .fold(Router::new(), |router, route| router.route(route.path, route.handlers))

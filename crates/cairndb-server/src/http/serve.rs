@@ -11,7 +11,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{mpsc, watch};
 
 use super::Http;
 use super::guard::Ends;
@@ -32,7 +32,8 @@ pub(crate) async fn accept(server: Arc<Server>, listener: TcpListener, mut stopp
     let Config { http: Http { header_time, .. }, limits, .. } = server.settings();
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(header_time).max_buf_size(HEAD_LEN_MAX);
-    let places = Arc::new(Semaphore::new(limits.clients));
+    // Every connection holds one more sender: how many there are, is how many senders there are beside this.
+    let (places, mut left) = mpsc::channel::<()>(1);
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -47,12 +48,14 @@ pub(crate) async fn accept(server: Arc<Server>, listener: TcpListener, mut stopp
                 continue;
             }
         };
-        let Ok(place) = places.clone().try_acquire_owned() else {
+        // As it is now: the bound may be set anew while the server runs.
+        if places.strong_count() > server.limits().clients {
             if server.tls.is_none() {
                 tokio::spawn(async move { stream.write_all(FULL).await });
             }
             continue;
-        };
+        }
+        let place = places.clone();
         let (server, http, router, stopped) = (server.clone(), http.clone(), router.clone(), stopped.clone());
         tokio::spawn(async move {
             socket::prepare(&stream, limits);
@@ -69,7 +72,8 @@ pub(crate) async fn accept(server: Arc<Server>, listener: TcpListener, mut stopp
         });
     }
     drop(listener);
-    _ = places.acquire_many(limits.clients as u32).await;
+    drop(places);
+    _ = left.recv().await;
 }
 
 /// Answers the requests of one connection.

@@ -77,6 +77,8 @@ pub struct Limits {
     pub word_len: u64,
     /// The longest request that has not come to its end, and the longest transaction that waits, in bytes.
     pub request_len: u64,
+    /// The longest body of a request over HTTP, in bytes.
+    pub body_len: u64,
     /// What one client may have as replies that it has not taken, in bytes.
     pub replies_len: u64,
     /// What all clients may have as requests and replies together, in bytes.
@@ -143,6 +145,7 @@ impl Default for Limits {
             clients: 10_000,
             word_len: 512 << 20,
             request_len: 1 << 30,
+            body_len: 512 << 20,
             replies_len: 512 << 20,
             buffers_len: 1 << 30,
             idle: None,
@@ -360,6 +363,14 @@ pub static SETTINGS: &[Setting] = &[
         "The longest request that has not come to its end, and the longest transaction that waits for EXEC",
         |c| Value::Bytes(c.limits.request_len),
         |c, word| value::bytes(word).map(|len| c.limits.request_len = len),
+    )
+    .live(),
+    Setting::new(
+        "http-max-body",
+        "BYTES",
+        "The longest body of a request over HTTP; no longer than an eighth of the memory budget in any case",
+        |c| Value::Bytes(c.limits.body_len),
+        |c, word| value::bytes(word).map(|len| c.limits.body_len = len),
     )
     .live(),
     Setting::new(

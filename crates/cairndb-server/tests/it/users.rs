@@ -1,5 +1,7 @@
 //! Users: who is let in, what they are refused, and what becomes of their connections when they change.
 
+use std::time::{Duration, Instant};
+
 use crate::Served;
 use crate::client::Client;
 
@@ -126,4 +128,30 @@ fn passwords_are_made_up() {
     assert_eq!(first.len(), "$\"\"".len() + 64);
     assert_ne!(first, second);
     assert_eq!(told(&mut client, "acl genpass 5").len(), "$\"\"".len() + 2);
+}
+
+/// A client that takes none of its replies is never asked who it is: it was there until it read, with all its buffers.
+#[test]
+fn who_is_deleted_goes_though_it_reads_nothing() {
+    let served = Served::new();
+    let (mut admin, mut ann) = (served.client(), served.client());
+    assert_eq!(told(&mut admin, "acl setuser ann on nopass ~* &* +@all"), "+OK");
+    assert_eq!(admin.ask(&[b"set", b"long", &vec![b'x'; 4 << 20]]).to_string(), "+OK");
+    assert_eq!(told(&mut ann, "auth ann x"), "+OK");
+    // Far more than sockets hold.
+    for _ in 0..16 {
+        ann.send_raw(&crate::client::request(&[b"get", b"long"]));
+    }
+    let count = |admin: &mut Client| told(admin, "client list").matches("user=ann").count();
+    let is_stuck = |admin: &mut Client| told(admin, "client list").contains("cmd=get user=ann");
+    let began = Instant::now();
+    while !is_stuck(&mut admin) {
+        assert!(began.elapsed() < Duration::from_secs(20), "it never came to the reply");
+    }
+    assert_eq!(told(&mut admin, "acl deluser ann"), ":1");
+    let began = Instant::now();
+    while count(&mut admin) > 0 {
+        assert!(began.elapsed() < Duration::from_secs(20), "it is still there");
+        std::thread::sleep(Duration::from_millis(10));
+    }
 }

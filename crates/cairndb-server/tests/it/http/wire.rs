@@ -1,5 +1,7 @@
 //! The wire: heads that are broken, slow, foreign or two-faced, and who may come in.
 
+use std::io::Read;
+use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use super::Http;
@@ -361,5 +363,51 @@ impl Http {
         let text = String::from_utf8(if self.fill() { std::mem::take(&mut self.buffer) } else { Vec::new() })
             .ok()?;
         text.split(' ').nth(1)?.parse().ok()
+    }
+}
+
+#[test]
+fn a_body_may_be_as_long_as_is_set_and_no_longer() {
+    let served = Served::with(|config| config.limits.body_len = 1_000);
+    let mut http = served.http();
+    assert_eq!(http.put("/v1/kv/a", &[b'x'; 1_000]).status, 201);
+    let refused = http.put("/v1/kv/a", &[b'x'; 1_001]);
+    assert_eq!((refused.problem(), &refused.json()["limit"]), ((413, "too_large".into()), &1_000.into()));
+    assert_eq!(served.client().line("config set http-max-body 2000").to_string(), "+OK");
+    assert_eq!(served.http().put("/v1/kv/a", &[b'x'; 1_001]).status, 204);
+    // However much is set, two bodies must fit into a batch.
+    assert_eq!(served.client().line("config set http-max-body 1GiB").to_string(), "+OK");
+    assert_eq!(served.http().put("/v1/kv/a", &vec![b'x'; (4 << 20) + 1]).json()["limit"], 4 << 20);
+}
+
+#[test]
+fn the_bound_on_clients_holds_as_it_is_now() {
+    let served = Served::with(|config| config.limits.clients = 2);
+    let alive = |http: &mut Http| http.ask("GET", "/healthz").status;
+    let (mut first, mut second) = (served.http(), served.http());
+    assert_eq!((alive(&mut first), alive(&mut second)), (200, 200));
+    assert_eq!(served.http().answer().status, 503);
+    let set = |line: &str| assert_eq!(served.client().line(line).to_string(), "+OK");
+    set("config set maxclients 3");
+    let mut third = served.http();
+    assert_eq!(alive(&mut third), 200);
+    assert_eq!(served.http().answer().status, 503);
+    // Those who are there stay; who comes finds no place until enough have gone.
+    set("config set maxclients 1");
+    assert_eq!((alive(&mut first), alive(&mut third)), (200, 200));
+    drop(second);
+    drop(third);
+    std::thread::sleep(Duration::from_millis(50));
+    assert_eq!(served.http().answer().status, 503);
+    drop(first);
+    // Who is refused is told so, unasked.
+    let is_refused = || {
+        let mut stream = TcpStream::connect(served.http_address()).expect("somebody listens");
+        stream.set_read_timeout(Some(Duration::from_millis(200))).expect("a socket takes options");
+        stream.read(&mut [0]).is_ok()
+    };
+    let began = Instant::now();
+    while is_refused() {
+        assert!(began.elapsed() < Duration::from_secs(20), "nobody finds a place any more");
     }
 }
