@@ -18,7 +18,7 @@ const PARTIAL: &[(&str, &str)] = &[
     ("client|no-touch", "accepted; there is nothing that it would change"),
     ("client|unblock", "0: no command blocks"),
     ("command", "no hints, and of flags those that mean something here"),
-    ("command|docs", "summary, group, version and subcommands, but no arguments"),
+    ("command|docs", "summary, group, version, arguments and subcommands, but no complexity and no history"),
     ("command|info", "no hints, and of flags those that mean something here"),
     ("config|get", "the settings that there are, and those that tools ask for"),
     ("config|set", "the settings that can change while the server runs"),

@@ -1,5 +1,6 @@
 //! Commands about commands: the table, as clients may read it.
 
+use super::syntax::{self, Argument};
 use super::table::KeySpec;
 use super::{
     Answer, Command, Context, Refusal, SYNTAX, TABLE, all_rows, categories, category, find, find_row, resolve,
@@ -68,15 +69,57 @@ pub(super) fn docs(c: &mut Context<'_>, words: &[&[u8]]) -> Answer {
 
 fn tell(c: &mut Context<'_>, command: &Command) {
     c.out.bulk(command.name.as_bytes());
-    c.out.map(if command.subcommands.is_empty() { 3 } else { 4 });
+    let arguments = syntax::arguments(command.name);
+    c.out.map(3 + usize::from(!arguments.is_empty()) + usize::from(!command.subcommands.is_empty()));
     for (name, text) in [("summary", command.summary), ("since", command.since), ("group", command.group)] {
         c.out.bulk(name.as_bytes());
         c.out.bulk(text.as_bytes());
+    }
+    if !arguments.is_empty() {
+        c.out.bulk(b"arguments");
+        tell_arguments(c, &arguments, &mut 0, command.keys.len());
     }
     if !command.subcommands.is_empty() {
         c.out.bulk(b"subcommands");
         c.out.map(command.subcommands.len());
         command.subcommands.iter().for_each(|sub| tell(c, sub));
+    }
+}
+
+/// `keys_told` counts the keys among them, of which each belongs to a row of the command's keys, and the last ones to the last.
+fn tell_arguments(c: &mut Context<'_>, arguments: &[Argument], keys_told: &mut usize, key_specs: usize) {
+    c.out.array(arguments.len());
+    for Argument { name, kind, token, optional, multiple, parts } in arguments {
+        let flags: Vec<&str> = [(*optional, "optional"), (*multiple, "multiple")]
+            .iter()
+            .filter(|(is, _)| *is)
+            .map(|(_, name)| *name)
+            .collect();
+        let is_key = *kind == "key" && key_specs > 0;
+        let more = [is_key, token.is_some(), !flags.is_empty(), !parts.is_empty()];
+        c.out.map(2 + more.iter().filter(|is| **is).count());
+        for (what, text) in [("name", &**name), ("type", kind)] {
+            c.out.bulk(what.as_bytes());
+            c.out.bulk(text.as_bytes());
+        }
+        if is_key {
+            c.out.bulk(b"key_spec_index");
+            c.out.integer((*keys_told).min(key_specs - 1) as i64);
+            *keys_told += 1;
+        }
+        if let Some(token) = token {
+            c.out.bulk(b"token");
+            c.out.bulk(token.as_bytes());
+        }
+        if !flags.is_empty() {
+            c.out.bulk(b"flags");
+            c.out.set(flags.len());
+            flags.iter().for_each(|flag| c.out.simple(flag));
+        }
+        if !parts.is_empty() {
+            c.out.bulk(b"arguments");
+            tell_arguments(c, parts, keys_told, key_specs);
+        }
     }
 }
 

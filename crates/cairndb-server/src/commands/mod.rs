@@ -22,6 +22,7 @@ mod pubsub;
 mod rows;
 mod server;
 mod strings;
+mod syntax;
 mod table;
 mod transactions;
 mod users;

@@ -183,3 +183,18 @@ fn slow_a_large_database_is_counted_roughly() {
     assert!((1_200_000..=1_800_000).contains(&keys), "{keys}");
     assert!(client.line("info keyspace").to_string().contains("estimated=1"));
 }
+
+#[test]
+fn clients_are_told_how_a_command_is_spelled() {
+    let served = Served::new();
+    let mut client = served.client();
+    let told = client.line("command docs copy").to_string();
+    let arguments = "$\"arguments\" *[\
+        *[$\"name\" $\"source\" $\"type\" $\"key\" $\"key_spec_index\" :0] \
+        *[$\"name\" $\"destination\" $\"type\" $\"key\" $\"key_spec_index\" :1] \
+        *[$\"name\" $\"destination-db\" $\"type\" $\"integer\" $\"token\" $\"DB\" $\"flags\" *[+optional]] \
+        *[$\"name\" $\"replace\" $\"type\" $\"pure-token\" $\"token\" $\"REPLACE\" $\"flags\" *[+optional]]]";
+    assert!(told.ends_with(&format!("{arguments}]]")), "{told}");
+    // What takes no words says nothing of them.
+    assert!(!client.line("command docs dbsize").to_string().contains("arguments"));
+}
