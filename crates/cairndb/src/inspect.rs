@@ -171,25 +171,7 @@ impl Page<'_> {
     }
 
     fn entry(&mut self, offset: u64, entry: EntryRef<'_>) -> Result<()> {
-        let kind = match entry.kind {
-            Kind::Delete => "delete",
-            Kind::Put => "put",
-            Kind::PutWithExpiry => "put with expiry",
-            Kind::RangeDelete => "range delete",
-        };
-        let (keyspace, key) =
-            entry.key.split_first().map_or((0, &[][..]), |(keyspace, key)| (*keyspace, key));
-        let key = format!("{keyspace}/{} @{}", shown(key), entry.seq);
-        match entry.kind {
-            Kind::Delete => self.line(offset, kind, key),
-            Kind::Put => self.line(offset, kind, format_args!("{key} = {}", shown(entry.value))),
-            Kind::PutWithExpiry => self.line(
-                offset,
-                kind,
-                format_args!("{key} = {} until {}", shown(entry.value), entry.expires_at_ms),
-            ),
-            Kind::RangeDelete => self.line(offset, kind, format_args!("{key} .. {}", shown(entry.value))),
-        }
+        self.line(offset, kind_name(entry.kind), entry_text(entry))
     }
 
     fn table(&mut self, file: &dyn File, header: &Header) -> Result<()> {
@@ -270,8 +252,35 @@ fn write_error(error: io::Error) -> Error {
     Error::unknown("writing the inspection", error)
 }
 
+/// What people call a kind of entry.
+pub(crate) fn kind_name(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Delete => "delete",
+        Kind::Put => "put",
+        Kind::PutWithExpiry => "put with expiry",
+        Kind::RangeDelete => "range delete",
+    }
+}
+
+/// An entry in a line, but for its kind.
+pub(crate) fn entry_text(entry: EntryRef<'_>) -> String {
+    let key = format!("{} @{}", shown_key(entry.key), entry.seq);
+    match entry.kind {
+        Kind::Delete => key,
+        Kind::Put => format!("{key} = {}", shown(entry.value)),
+        Kind::PutWithExpiry => format!("{key} = {} until {}", shown(entry.value), entry.expires_at_ms),
+        Kind::RangeDelete => format!("{key} .. {}", shown(entry.value)),
+    }
+}
+
+/// A stored key: its keyspace, and the user's key.
+pub(crate) fn shown_key(stored: &[u8]) -> String {
+    let (keyspace, key) = stored.split_first().map_or((0, &[][..]), |(keyspace, key)| (*keyspace, key));
+    format!("{keyspace}/{}", shown(key))
+}
+
 /// Bytes as text, escaped, and cut when they are long.
-fn shown(bytes: &[u8]) -> String {
+pub(crate) fn shown(bytes: &[u8]) -> String {
     if bytes.len() <= SHOWN_LEN {
         return format!("\"{}\"", bytes.escape_ascii());
     }

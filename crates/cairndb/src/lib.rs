@@ -44,6 +44,8 @@ mod db;
 mod check;
 mod repair;
 mod inspect;
+#[cfg(feature = "dissect")]
+pub mod dissect;
 #[cfg(unix)]
 mod host;
 #[cfg(feature = "fuzz")]

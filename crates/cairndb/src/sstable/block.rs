@@ -257,6 +257,16 @@ pub(crate) fn read_block_with(
     }
 }
 
+/// What an lz4 block holds, if it holds so much.
+#[cfg(feature = "dissect")]
+pub(crate) fn unpack(packed: &[u8], unpacked_len: usize) -> Option<Vec<u8>> {
+    if unpacked_len > BLOCK_LEN_MAX.min(packed.len().saturating_mul(LZ4_RATIO_MAX)) {
+        return None;
+    }
+    let mut unpacked = vec![0; unpacked_len];
+    (decompress_into(packed, &mut unpacked).ok()? == unpacked_len).then_some(unpacked)
+}
+
 /// The buffer, made so long: in place if it has room, without writing what it already holds.
 fn with_len(buffer: &mut Vec<u8>, len: usize) -> &mut Vec<u8> {
     if buffer.capacity() < len {
@@ -525,6 +535,12 @@ impl BlockCursor {
 
     pub(crate) fn block(&self) -> &Arc<Block> {
         &self.block
+    }
+
+    /// Where in the block the entry stands that it stands on.
+    #[cfg(feature = "dissect")]
+    pub(crate) fn range(&self) -> Range<usize> {
+        self.at..self.next_at
     }
 
     pub(super) fn into_block(self) -> Arc<Block> {

@@ -58,6 +58,16 @@ impl Filter {
         probes(hash, probe_count[0]).all(|bit| line[bit / 8] & (1 << (bit % 8)) != 0)
     }
 
+    /// Which line [`Filter::may_contain`] looks at, and which of its bits; and the first of those that is not set.
+    #[cfg(feature = "dissect")]
+    pub(crate) fn looks(&self, hash: u64) -> (usize, Vec<usize>, Option<usize>) {
+        let (lines, probe_count) = self.bytes.as_chunks::<FILTER_LINE_LEN>();
+        let line = line_of(hash, lines.len());
+        let bits: Vec<usize> = probes(hash, probe_count[0]).collect();
+        let clear = bits.iter().copied().find(|bit| lines[line][bit / 8] & (1 << (bit % 8)) == 0);
+        (line, bits, clear)
+    }
+
     pub(super) fn memory_len(&self) -> u64 {
         self.bytes.len() as u64 + 64
     }

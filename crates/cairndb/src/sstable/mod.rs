@@ -32,10 +32,16 @@ mod reader;
 mod verify;
 mod salvage;
 
+#[cfg(any(feature = "fuzz", feature = "dissect"))]
+pub(crate) use block::PACKING_LZ4;
 pub(crate) use block::{BLOCK_TRAILER_LEN, Block, BlockCursor, BlockEntry, BlockHandle, read_block};
 #[cfg(feature = "fuzz")]
-pub(crate) use block::{BlockBuilder, PACKING_LZ4, Packer, seal_block};
-#[cfg(feature = "fuzz")]
+pub(crate) use block::{BlockBuilder, Packer, seal_block};
+#[cfg(feature = "dissect")]
+pub(crate) use block::{PACKING_NONE, unpack};
+#[cfg(feature = "dissect")]
+pub(crate) use filter::FILTER_LINE_LEN;
+#[cfg(any(feature = "fuzz", feature = "dissect"))]
 pub(crate) use filter::Filter;
 pub(crate) use footer::{FOOTER_LEN, Footer};
 pub(crate) use reader::{Keep, Table, TableAnswer, TableCursor, TableFiles, decode_bounds};

@@ -22,6 +22,20 @@ const TAG_CLOCK: u8 = 4;
 const TAG_LAST_NUMBERS: u8 = 5;
 const TAG_WAL: u8 = 6;
 
+/// What FORMAT.md calls the field with this tag.
+#[cfg(feature = "dissect")]
+pub(crate) fn tag_name(tag: u8) -> Option<&'static str> {
+    Some(match tag {
+        TAG_ADDED => "added table",
+        TAG_REMOVED => "removed table",
+        TAG_CHECKPOINT => "checkpoint",
+        TAG_CLOCK => "clock",
+        TAG_LAST_NUMBERS => "last numbers",
+        TAG_WAL => "needed WAL",
+        _ => return None,
+    })
+}
+
 /// What changes from one state to the next. A table that is removed and added moves to another level.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Edit {

@@ -21,6 +21,8 @@
 mod edit;
 mod level;
 
+#[cfg(feature = "dissect")]
+pub(crate) use edit::tag_name;
 pub(crate) use edit::{Edit, State};
 pub(crate) use level::{Level, LevelCursor};
 

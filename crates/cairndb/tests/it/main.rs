@@ -5,6 +5,7 @@ mod changes;
 mod common;
 mod concurrency;
 mod damage;
+mod dissect;
 mod explain;
 mod full_disk;
 mod golden;
