@@ -69,9 +69,9 @@ export class Bytes {
     if (len === 0) return;
     const fields = this.#fields;
     let best = fields.findIndex((field) => field[0] === offset && field[1] === len);
-    if (best < 0) best = fields.findIndex((field) => field[0] <= offset && offset < field[0] + field[1] && field[1] >= len);
-    if (best < 0 || fields.length === 0) best = this.#innermost(offset);
+    if (best < 0) best = fields.findLastIndex((field) => field[0] <= offset && offset + len <= field[0] + field[1]);
     if (best >= 0) this.#chooseField(best);
+    else this.#showRange(offset, len);
   }
 
   get #fields() {
@@ -224,12 +224,19 @@ export class Bytes {
     this.#say(`${hex(offset, 6)}, ${count(len, 'byte')}. ${name}: ${value}`, damage);
   }
 
-  #highlight() {
-    const field = this.#fields[this.#chosen];
+  /** Shows bytes that are no field's alone. */
+  #showRange(offset, len) {
+    this.#at = offset;
+    this.#load(this.#start + Math.floor((offset - this.#start) / SHOWN) * SHOWN);
+    this.#highlight([offset, len]);
+    this.#say(`${hex(offset, 6)}, ${count(len, 'byte')} of ${this.#parts[this.#part].title}.`, this.#parts[this.#part].damage);
+  }
+
+  #highlight(range = this.#fields[this.#chosen]) {
     let first = null;
     for (const run of $('hex').querySelectorAll('[data-f]')) {
       const of = this.#fields[Number(run.dataset.f)];
-      const isIn = Boolean(field && of && of[0] >= field[0] && of[0] + of[1] <= field[0] + field[1] && field[1] > 0);
+      const isIn = Boolean(range && of && of[0] >= range[0] && of[0] + of[1] <= range[0] + range[1] && range[1] > 0);
       run.classList.toggle('selected', isIn);
       if (isIn && !first) first = run;
     }

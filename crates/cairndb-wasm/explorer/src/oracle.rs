@@ -87,11 +87,11 @@ impl Oracle {
         Ok(match matching {
             _ if !is_whole => broken("keys are lost that no step has touched".into()),
             None => broken("what is there is no first part of what was written".into()),
-            Some(count) if count < promised => broken(format!(
-                "{} of {} acknowledged with sync is lost",
-                writes(promised - count),
-                writes(promised)
-            )),
+            Some(count) if count < promised => {
+                let lost = promised - count;
+                let verb = if lost == 1 { "is" } else { "are" };
+                broken(format!("{} of {promised} acknowledged with sync {verb} lost", writes(lost)))
+            }
             Some(_) if begun == 0 => Judgement { is_kept: true, text: "every key is there".into() },
             Some(count) if count == begun => {
                 let text = if begun == 1 {

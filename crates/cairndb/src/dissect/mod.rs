@@ -43,7 +43,7 @@ use cairndb_storage::{File, FileKind, FileName};
 
 use crate::error::{Error, Result};
 use crate::files::{len_of, read_at};
-use crate::header::{FORMAT_PRE_RELEASE, FORMAT_VERSION, HEADER_LEN, Header};
+use crate::header::{FORMAT_VERSION, HEADER_LEN, Header};
 use crate::sync::Arc;
 use crate::wal::written_len;
 use fields::Fields;
@@ -217,10 +217,11 @@ impl Opening {
         };
         let found = fields.bytes("magic", 8)?;
         fields.damaged_unless(found == magic, || format!("a {} begins otherwise", name.kind.extension()));
-        let format = (fields.u16("format")?, fields.u16("pre-release")?);
-        fields.damaged_unless(format == (FORMAT_VERSION, FORMAT_PRE_RELEASE), || {
-            format!("this build reads format {FORMAT_VERSION}, pre-release {FORMAT_PRE_RELEASE}")
-        });
+        let format = fields.u16("format")?;
+        fields
+            .damaged_unless(format == FORMAT_VERSION, || format!("this build reads format {FORMAT_VERSION}"));
+        let pre_release = fields.u16("pre-release")?;
+        fields.damaged_unless(pre_release == 0, || "a format's bytes have 0 here".into());
         let features = fields.u32("features")?;
         fields.say(match features {
             0 => "none".into(),

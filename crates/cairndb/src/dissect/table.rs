@@ -92,7 +92,7 @@ impl Blocks<'_> {
         while let Some(separator) = cursor.entry() {
             let handle = BlockHandle::decode(separator.value).ok_or("the index points nowhere")?;
             count += 1;
-            let title = format!("block {count}: up to {}", shown_key(separator.key));
+            let title = format!("block {count}: to {}", shown_key(separator.key));
             self.add(handle, PartKind::Data, title);
             cursor.next().map_err(|error| what(&error))?;
         }

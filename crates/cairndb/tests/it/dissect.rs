@@ -137,6 +137,23 @@ fn every_byte_has_a_name_and_entries_are_those_that_inspect_prints() {
     }
 }
 
+/// The golden files of every format that was declared.
+#[test]
+fn golden_files_are_taken_apart_to_the_last_byte() {
+    let golden = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../testdata/golden/1");
+    let mut count = 0;
+    for directory in ["backup", "closed", "crashed"] {
+        let storage = cairndb::storage::Native::read_only(golden.join(directory)).unwrap();
+        for name in storage.list("test").unwrap() {
+            let all = whole(&storage.open("test", name).unwrap(), name);
+            let is_torn = directory == "crashed" && name.kind == FileKind::Wal;
+            assert!(damages(&all).is_empty() || is_torn, "{directory}/{name}: {:?}", damages(&all));
+            count += 1;
+        }
+    }
+    assert!(count > 25, "{count}");
+}
+
 #[test]
 fn every_changed_byte_is_shown_as_damage_and_nothing_panics() {
     let (memory, _db) = database(Compression::Lz4);
