@@ -1,9 +1,9 @@
 //! Browser: the engine in Chromium and in node, and the npm package that is made of it.
 //!
-//! Five things are run, and each needs the ones before it: the native side of the script that both sides run; the same
+//! Six things are run, and each needs the ones before it: the native side of the script that both sides run; the same
 //! script, the contract of storage and the browser's own tests in a worker of a real Chromium; the contract in node; the
-//! package, built with its sizes; and what a page goes through, driven from outside, databases that go to `cairn` and come
-//! back among it.
+//! package and the explorer, built with their sizes; what a page goes through, driven from outside, databases that go to `cairn`
+//! and come back among it; and the explorer, worked as a learner would.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -63,7 +63,9 @@ fn run_all(root: &Path, tools: &Tools) -> bool {
     };
     let tests = format!("test --locked --target {TARGET} -p cairndb-wasm");
     let steps = [
-        cargo(&format!("clippy --locked --target {TARGET} -p cairndb-wasm --lib -- -D warnings")),
+        cargo(&format!(
+            "clippy --locked --target {TARGET} -p cairndb-wasm -p cairndb-explorer --lib -- -D warnings"
+        )),
         cargo("test --locked -p cairndb-wasm --test it"),
         cargo(&format!("{tests} --test it")),
         cargo(&format!("{tests} --lib")),
@@ -71,11 +73,13 @@ fn run_all(root: &Path, tools: &Tools) -> bool {
         cargo("build --locked -p cairndb-cli"),
         npm("npm", "ci --no-audit --no-fund"),
         npm("node", "build.mjs"),
+        npm("node", "../explorer/build.mjs"),
         npm("node_modules/.bin/tsc", "-p test"),
         npm(
             "node",
             "--test --test-concurrency=1 test/node.test.mjs test/lifecycle.test.mjs test/exchange.test.mjs test/bundlers.test.mjs",
         ),
+        npm("node", "--test ../explorer/test/explorer.test.mjs"),
     ];
     steps.into_iter().all(|mut step| {
         println!("{step:?}");

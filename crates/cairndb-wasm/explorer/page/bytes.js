@@ -155,7 +155,8 @@ export class Bytes {
   #drawHex() {
     const { bytes, at } = this.#shown;
     const leaves = this.#leaves();
-    const written = this.#isUnpacked ? [] : (this.#touched.get(this.#file) ?? []).filter(([, , isWritten]) => isWritten);
+    const touched = this.#isUnpacked ? [] : (this.#touched.get(this.#file) ?? []);
+    const written = touched.filter(([from, len, isWritten]) => isWritten && from < at + bytes.length && from + len > at);
     let leaf = 0;
     const lines = [];
     for (let line = 0; line < bytes.length; line += LINE) {
@@ -274,7 +275,7 @@ export class Bytes {
     const touched = (this.#touched.get(this.#file) ?? []).filter(([from, len]) => from < part.offset + part.len && from + len > part.offset);
     item.classList.toggle('bad', part.damage !== null);
     item.title = part.damage ? `${part.title}: ${part.damage}` : part.title;
-    item.append(element('span', { class: 'offset' }, hex(part.offset, 6)), `${part.damage ? '✕ ' : ''}${part.title}`);
+    item.append(element('span', { class: 'offset' }, hex(part.offset, 6)), element('span', { class: 'title' }, `${part.damage ? '✕ ' : ''}${part.title}`));
     if (touched.some(([, , isWritten]) => isWritten)) item.append(element('span', { class: 'badge' }, 'written'));
     else if (touched.length > 0) item.append(element('span', { class: 'badge' }, 'read'));
   }

@@ -16,23 +16,23 @@ export function drawTree({ files, tables, manifest, checkpoint, doubt, open }, t
   const rows = [];
   if (open) {
     const memory = `${size(open.memtable_bytes)} in memtables; last write ${open.seq}. At the open: ${open.recovery}.`;
-    rows.push(level('memory', '', element('p', {}, memory)));
+    rows.push(level('memory', [], element('p', {}, memory)));
   }
   const named = new Set(tables.map(({ file }) => file));
   const others = (kind) => files.filter((file) => file.kind === kind && !named.has(file.name));
   const plain = ({ name, len }) => stone({ name, lines: [len === 0 ? 'spare' : size(len)], isPlain: true, touched, show });
-  rows.push(level('logs', '', stones(others('WAL').map(plain)), 'no log'));
+  rows.push(level('logs', [], stones(others('WAL').map(plain)), 'no log'));
   const last = Math.max(0, ...tables.map((table) => table.level));
   for (let number = 0; number <= last; number += 1) {
     const here = tables.filter((table) => table.level === number);
     if (here.length === 0 && number > 0) continue;
     const entries = here.reduce((sum, table) => sum + counted(table, 'entries'), 0);
     const len = here.reduce((sum, table) => sum + table.len, 0);
-    const note = here.length > 0 ? `${count(entries, 'entry', 'entries')}, ${size(len)}` : '';
-    rows.push(level(`level ${number}`, note, stones(here.map((table) => tableStone(table, touched, show))), 'no table'));
+    const notes = here.length > 0 ? [count(entries, 'entry', 'entries'), size(len)] : [];
+    rows.push(level(`level ${number}`, notes, stones(here.map((table) => tableStone(table, touched, show))), 'no table'));
   }
   const rest = [...others('manifest'), ...others('reserve'), ...others('SSTable')];
-  rows.push(level('other files', '', stones(rest.map(plain)), 'none'));
+  rows.push(level('other files', [], stones(rest.map(plain)), 'none'));
   $('levels').replaceChildren(...rows);
 }
 
@@ -90,7 +90,7 @@ function stones(buttons) {
   return list;
 }
 
-function level(name, note, content, none) {
-  const title = element('h3', {}, name, note ? element('small', {}, note) : null);
+function level(name, notes, content, none) {
+  const title = element('h3', {}, name, ...notes.map((note) => element('small', {}, note)));
   return element('div', { class: 'level' }, title, content ?? element('p', {}, none));
 }

@@ -342,7 +342,11 @@ pub(crate) fn recovery(db: &Db) -> String {
     if report.created {
         return "there was no database: this is a new one".into();
     }
-    let replayed = format!("{} entries replayed from {} logs", report.entries, report.wals);
+    let counted =
+        |count: u64, one: &str, many: &str| format!("{count} {}", if count == 1 { one } else { many });
+    let (entries, logs) =
+        (counted(report.entries, "entry", "entries"), counted(report.wals as u64, "log", "logs"));
+    let replayed = format!("{entries} replayed from {logs}");
     let how = if report.sealed { "closed cleanly before" } else { "not closed cleanly before" };
     let torn = report.torn.as_ref().map(|torn| format!("; dropped a torn end: {torn}")).unwrap_or_default();
     format!("{how}; {replayed}{torn}")
