@@ -14,6 +14,12 @@ const WASM_BINDGEN: &str = "0.2.130";
 
 const TARGET: &str = "wasm32-unknown-unknown";
 
+/// What the builds need of npm, as its lock file has it.
+const NPM_INSTALL: &str = "ci --no-audit --no-fund";
+
+/// From the package's folder.
+const EXPLORER_BUILD: &str = "../explorer/build.mjs";
+
 /// What has to be there, under the names that Debian and cargo give it.
 struct Tools {
     chromedriver: PathBuf,
@@ -37,6 +43,24 @@ pub(crate) fn browser(root: &Path) -> bool {
     }
 }
 
+/// Installs what is missing, and builds the explorer's page.
+pub(crate) fn explorer(root: &Path) -> bool {
+    install(root);
+    let tools = match find(root) {
+        Ok(tools) => tools,
+        Err(missing) => {
+            println!("{missing}");
+            return false;
+        }
+    };
+    let built =
+        run_in_turn([npm(root, &tools, "npm", NPM_INSTALL), npm(root, &tools, "node", EXPLORER_BUILD)]);
+    if built {
+        println!("python3 -m http.server --bind 127.0.0.1 -d crates/cairndb-wasm/explorer/page");
+    }
+    built
+}
+
 /// Runs everything with what is there.
 pub(crate) fn check(root: &Path) -> bool {
     find(root).is_ok_and(|tools| run_all(root, &tools))
@@ -55,12 +79,7 @@ fn run_all(root: &Path, tools: &Tools) -> bool {
         cargo.env("CHROMEDRIVER", &tools.chromedriver).env("WASM_BINDGEN_TEST_TIMEOUT", "600");
         cargo
     };
-    let npm = |program: &str, arguments: &str| {
-        let mut command = Command::new(program);
-        command.args(arguments.split_whitespace()).current_dir(package.join("npm"));
-        command.env("CAIRN_WASM_BINDGEN", &tools.wasm_bindgen);
-        command
-    };
+    let npm = |program: &str, arguments: &str| npm(root, tools, program, arguments);
     let tests = format!("test --locked --target {TARGET} -p cairndb-wasm");
     let steps = [
         cargo(&format!(
@@ -71,9 +90,9 @@ fn run_all(root: &Path, tools: &Tools) -> bool {
         cargo(&format!("{tests} --lib")),
         // The native command, which databases are exchanged with.
         cargo("build --locked -p cairndb-cli"),
-        npm("npm", "ci --no-audit --no-fund"),
+        npm("npm", NPM_INSTALL),
         npm("node", "build.mjs"),
-        npm("node", "../explorer/build.mjs"),
+        npm("node", EXPLORER_BUILD),
         npm("node_modules/.bin/tsc", "-p test"),
         npm(
             "node",
@@ -81,6 +100,19 @@ fn run_all(root: &Path, tools: &Tools) -> bool {
         ),
         npm("node", "--test ../explorer/test/explorer.test.mjs"),
     ];
+    run_in_turn(steps)
+}
+
+/// A command in the package's folder.
+fn npm(root: &Path, tools: &Tools, program: &str, arguments: &str) -> Command {
+    let mut command = Command::new(program);
+    command.args(arguments.split_whitespace()).current_dir(root.join("crates/cairndb-wasm/npm"));
+    command.env("CAIRN_WASM_BINDGEN", &tools.wasm_bindgen);
+    command
+}
+
+/// Whether all of them end well; none is run behind one that does not.
+fn run_in_turn(steps: impl IntoIterator<Item = Command>) -> bool {
     steps.into_iter().all(|mut step| {
         println!("{step:?}");
         step.status().is_ok_and(|status| status.success())

@@ -49,7 +49,7 @@ cargo xtask <command>
              instructions
                         what each verb costs, under callgrind (needs valgrind)
              wasm       cairndb and cairndb-storage, checked for wasm32-unknown-unknown
-             browser    the engine in Chromium and node, and the npm package (see below)
+             browser    the engine in Chromium and node, the npm package, the explorer (see below)
              deny       licences and sources of dependencies (needs cargo-deny)
              other locks
                         those of fuzz/, bench/ and redis-rs fit
@@ -60,7 +60,8 @@ cargo xtask <command>
   schedules [options]
            run the engine under drawn schedules of its threads; --help lists the options
   browser  install what is missing for it (on Debian), then run the engine in Chromium and in node over the same script as
-           natively, build the npm package, and drive it through what a page goes through
+           natively, build the npm package and the explorer, and drive them through what a page goes through
+  explorer install what is missing for it (on Debian), then build the page that takes a database apart
   miri     run the engine's unit tests under Miri
   instructions [--write]
            count what each verb costs, under callgrind, and compare with crates/cairndb/benches/instructions.txt, or
@@ -83,6 +84,7 @@ fn main() -> ExitCode {
         ["schedules", ..] => schedules::schedules(&root, &arguments[1..]),
         ["instructions", ref rest @ ..] => instructions::instructions(&root, rest),
         ["browser"] => browser::browser(&root),
+        ["explorer"] => browser::explorer(&root),
         ["miri"] => schedules::miri(&root),
         ["tidy"] => tidy::tidy(&root),
         ["soak", ref rest @ ..] => soak::soak(&root, rest),
