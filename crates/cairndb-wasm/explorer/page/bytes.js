@@ -7,7 +7,10 @@ const $ = (id) => document.getElementById(id);
 
 /** So many bytes of a part are shown at once. */
 const SHOWN = 4096;
-const LINE = 16;
+
+/** So many in a line: fewer where there is little room. */
+const narrow = matchMedia('(max-width: 480px)');
+const lineLength = () => (narrow.matches ? 8 : 16);
 
 export class Bytes {
   #session;
@@ -35,6 +38,10 @@ export class Bytes {
     $('unpacked').addEventListener('click', () => this.#turn(true));
     $('hex-back').addEventListener('click', () => this.#page(-1));
     $('hex-more').addEventListener('click', () => this.#page(1));
+    narrow.addEventListener('change', () => {
+      this.#drawHex();
+      this.#highlight();
+    });
     $('hex').addEventListener('mousedown', (event) => this.#point(event));
     $('hex').addEventListener('keydown', (event) => this.#key(event));
   }
@@ -154,16 +161,17 @@ export class Bytes {
   /** Bytes in runs that belong to one field, so that there are as few elements as may be. */
   #drawHex() {
     const { bytes, at } = this.#shown;
+    const length = lineLength();
     const leaves = this.#leaves();
     const touched = this.#isUnpacked ? [] : (this.#touched.get(this.#file) ?? []);
     const written = touched.filter(([from, len, isWritten]) => isWritten && from < at + bytes.length && from + len > at);
     let leaf = 0;
     const lines = [];
-    for (let line = 0; line < bytes.length; line += LINE) {
+    for (let line = 0; line < bytes.length; line += length) {
       const row = element('div', { class: 'line' }, element('span', { class: 'at' }, hex(at + line, 6)));
       const text = element('span', { class: 'text' });
       let run = null;
-      const end = Math.min(bytes.length, line + LINE);
+      const end = Math.min(bytes.length, line + length);
       for (let n = line; n < end; n += 1) {
         const offset = at + n;
         while (leaf < leaves.length - 1 && offset >= leaves[leaf].end) leaf += 1;
@@ -180,7 +188,7 @@ export class Bytes {
         run.hex.append(`${hex(byte, 2)}${n + 1 < end ? (n % 8 === 7 ? '  ' : ' ') : ''}`);
         run.text.append(byte >= 32 && byte < 127 ? String.fromCharCode(byte) : '·');
       }
-      const missing = LINE - (end - line);
+      const missing = length - (end - line);
       row.append(' '.repeat(missing * 3 + (missing >= 8 ? 1 : 0)), text);
       lines.push(row);
     }
@@ -192,11 +200,9 @@ export class Bytes {
     const fields = this.#fields;
     const leaves = [];
     let turn = 0;
-    let depth = 0;
     fields.forEach(([offset, len, level, , , damage], index) => {
       if (level === 0) turn += 1;
       const isOuter = index + 1 < fields.length && fields[index + 1][2] > level;
-      if (level < depth || level === 0) depth = level;
       if (!isOuter && len > 0) leaves.push({ index, turn, end: offset + len, bad: damage !== null });
     });
     return leaves;
@@ -256,7 +262,8 @@ export class Bytes {
   /** Arrow keys go byte by byte and line by line; what is chosen is the field of the byte. */
   #key(event) {
     const { bytes, at } = this.#shown;
-    const by = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: LINE, ArrowUp: -LINE }[event.key];
+    const length = lineLength();
+    const by = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: length, ArrowUp: -length }[event.key];
     if (by === undefined || bytes.length === 0 || event.ctrlKey || event.altKey || event.metaKey) return;
     event.preventDefault();
     const [start, end] = [this.#start, this.#end];
@@ -268,7 +275,7 @@ export class Bytes {
     const index = this.#innermost(next);
     if (index < 0) return;
     this.#chooseField(index);
-    if (Math.abs(by) === LINE) this.#at = next;
+    if (Math.abs(by) === length) this.#at = next;
   }
 
   #drawPart(item, part) {

@@ -97,7 +97,7 @@ impl Recorder {
             // What the call writes to is copied by it, since the moment shares its bytes.
             let shared = match (call.operation, call.file) {
                 (Operation::Append | Operation::Reserve, Some(name)) => {
-                    self.disk.read_file(name).map_or(0, |bytes| bytes.len() as u64)
+                    self.disk.open(call.site, name).and_then(|file| file.len(call.site)).unwrap_or(0)
                 }
                 _ => 0,
             };

@@ -7,6 +7,7 @@
 //! The copy is opened when the first step needs it, for opening writes: a new log, a new manifest. A learner is to see that
 //! too, so it is a step of its own.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -60,6 +61,8 @@ pub struct Session {
     pub(crate) steps: Vec<Step>,
     pub(crate) oracle: Oracle,
     pub(crate) options: Options,
+    /// The parts of the file that was last asked for: finding them reads all of it.
+    parts: RefCell<Option<(FileName, Arc<[dissect::Part]>)>>,
 }
 
 /// A step that was made.
@@ -85,6 +88,7 @@ impl Session {
             steps: Vec::new(),
             oracle: Oracle::default(),
             options: Options { memory_budget_bytes: MEMORY_BUDGET_BYTES, ..options },
+            parts: RefCell::default(),
         }
     }
 
@@ -92,6 +96,7 @@ impl Session {
     pub fn add(&mut self, name: &str, bytes: Vec<u8>) -> bool {
         let Ok(name) = name.parse::<FileName>() else { return false };
         self.recorder.disk.write_file(name, &bytes);
+        self.parts.take();
         self.given.insert(name, bytes);
         true
     }
@@ -113,6 +118,7 @@ impl Session {
         self.recorder = Recorder::new(disk);
         self.steps.clear();
         self.oracle = Oracle::default();
+        self.parts.take();
     }
 
     /// Has the copy's disk say of every sync that it was done, and not do it.
@@ -141,8 +147,8 @@ impl Session {
     /// A file's parts, as JSON.
     pub fn parts(&self, name: &str) -> Result<String, String> {
         let (name, file) = self.open_file(name)?;
-        let parts = dissect::parts(&file, name).map_err(text)?;
-        json(&parts.into_iter().map(ToldPart::from).collect::<Vec<_>>())
+        let parts = self.parts_of(name, &file)?;
+        json(&parts.iter().cloned().map(ToldPart::from).collect::<Vec<_>>())
     }
 
     /// The fields of the part of a file that begins at `offset`, as JSON.
@@ -193,7 +199,21 @@ impl Session {
         json(&(first..self.steps.len()).map(|index| self.told(index)).collect::<Vec<_>>())
     }
 
+    fn parts_of(
+        &self,
+        name: FileName,
+        file: &Arc<dyn cairndb_storage::File>,
+    ) -> Result<Arc<[dissect::Part]>, String> {
+        if let Some((_, parts)) = self.parts.borrow().as_ref().filter(|(known, _)| *known == name) {
+            return Ok(Arc::clone(parts));
+        }
+        let parts: Arc<[dissect::Part]> = dissect::parts(file, name).map_err(text)?.into();
+        *self.parts.borrow_mut() = Some((name, Arc::clone(&parts)));
+        Ok(parts)
+    }
+
     fn make(&mut self, verb: &Verb) {
+        self.parts.take();
         let mut looks = Vec::new();
         let title = title(verb);
         let was_lied_to = self.recorder.lies();
@@ -293,7 +313,7 @@ impl Session {
 
     fn taken(&self, name: &str, offset: u64) -> Result<dissect::Taken, String> {
         let (name, file) = self.open_file(name)?;
-        let parts = dissect::parts(&file, name).map_err(text)?;
+        let parts = self.parts_of(name, &file)?;
         let part = parts.iter().find(|part| part.offset == offset).ok_or("no part begins there")?;
         dissect::fields(&file, name, part).map_err(text)
     }

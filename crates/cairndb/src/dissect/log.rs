@@ -20,10 +20,15 @@ use crate::wal::written_len;
 /// The parts behind the header.
 pub(super) fn parts(file: &Arc<dyn File>, header: &Header) -> Result<Vec<Part>> {
     let mut reader = RecordReader::new(Arc::clone(file), header, SITE)?;
+    let file_len = reader.file_len();
     let mut parts = Vec::new();
     loop {
         match reader.next()? {
-            Found::Record(record) => parts.push(record_part(&record, header)),
+            // The file may end within the zeros behind a record.
+            Found::Record(record) => {
+                let part = record_part(&record, header);
+                parts.push(Part { len: part.len.min(file_len - part.offset), ..part });
+            }
             Found::End => return Ok(parts),
             Found::Bad { offset, what } => {
                 let goes_on = reader.skip_bad()?;
@@ -149,6 +154,7 @@ fn batch(fields: &mut Fields<'_>, len: usize) -> Option<()> {
     let end = fields.offset() + len;
     let first_seq = fields.u64("first seq")?;
     let count = fields.u32("count")?;
+    first_seq.checked_add(u64::from(count))?;
     for seq in (first_seq..).take(count as usize) {
         let kind = Kind::from_byte(fields.peek()?)?;
         fields.group(kind_name(kind), |fields| entry(fields, kind, seq))?;

@@ -190,6 +190,38 @@ fn every_changed_byte_is_shown_as_damage_and_nothing_panics() {
     }
 }
 
+/// Checksums keep most strange bytes from the readers. Here they are right over bytes that no writer writes.
+#[test]
+fn strange_bytes_under_right_checksums_are_taken_apart_too() {
+    let take_apart = |files: &cairndb::fuzz::Files| {
+        let memory = Memory::default();
+        for (name, bytes) in files {
+            let (_, file) = memory.create("test", name.kind, name.number - 1).unwrap();
+            file.append("test", 0, bytes).unwrap();
+            whole(&file, *name);
+        }
+        tree(&memory).unwrap();
+        for key in [&b""[..], b"a", b"key 0001", b"k", &[0xFF; 9]] {
+            search(&memory, 0, key).unwrap();
+        }
+    };
+    let mut state = 0x9E37_79B9_7F4A_7C15_u64;
+    for _ in 0..4_000 {
+        let input: Vec<u8> = (0..40)
+            .map(|_| {
+                state ^= state << 13;
+                state ^= state >> 7;
+                state ^= state << 17;
+                (state >> 32) as u8
+            })
+            .collect();
+        take_apart(&cairndb::fuzz::read_input(&input));
+    }
+    for base in cairndb::fuzz::bases() {
+        cairndb::fuzz::lying_lengths(base).iter().for_each(|(_, files)| take_apart(files));
+    }
+}
+
 #[test]
 fn a_search_answers_what_a_read_does_and_looks_at_the_same_blocks() {
     for compression in [Compression::None, Compression::Lz4] {
