@@ -23,6 +23,8 @@ export class Bytes {
   #shown = { bytes: new Uint8Array(), at: 0 };
   #chosen = -1;
   #at = -1;
+  /** What is highlighted: offset and length. */
+  #range = null;
   /** What the last step did, by file: [offset, length, was it written]. */
   #touched = new Map();
   #partList;
@@ -121,6 +123,7 @@ export class Bytes {
     $('unpacked').setAttribute('aria-pressed', String(this.#isUnpacked));
     this.#chosen = -1;
     this.#at = -1;
+    this.#range = null;
     this.#fieldList.items = this.#fields;
     $('fields-title').textContent = `Fields (${count(this.#fields.length)})`;
     this.#load(this.#start);
@@ -227,19 +230,22 @@ export class Bytes {
     if (offset < at || offset >= at + Math.max(1, bytes.length)) {
       this.#load(Math.max(this.#start, this.#start + Math.floor((offset - this.#start) / SHOWN) * SHOWN));
     }
-    this.#highlight();
+    this.#highlight(field);
     this.#say(`${hex(offset, 6)}, ${count(len, 'byte')}. ${name}: ${value}`, damage);
   }
 
   /** Shows bytes that are no field's alone. */
   #showRange(offset, len) {
+    const part = this.#parts[this.#part];
+    const within = this.#parts.filter((other) => other.offset < offset + len && other.offset + other.len > offset).length;
     this.#at = offset;
     this.#load(this.#start + Math.floor((offset - this.#start) / SHOWN) * SHOWN);
     this.#highlight([offset, len]);
-    this.#say(`${hex(offset, 6)}, ${count(len, 'byte')} of ${this.#parts[this.#part].title}.`, this.#parts[this.#part].damage);
+    this.#say(`${hex(offset, 6)}, ${count(len, 'byte')}${within > 1 ? `: ${within} parts from the ${part.title} on` : ` of ${part.title}`}.`, part.damage);
   }
 
-  #highlight(range = this.#fields[this.#chosen]) {
+  #highlight(range = this.#range) {
+    this.#range = range;
     let first = null;
     for (const run of $('hex').querySelectorAll('[data-f]')) {
       const of = this.#fields[Number(run.dataset.f)];

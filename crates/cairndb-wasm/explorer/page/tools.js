@@ -7,6 +7,9 @@ const $ = (id) => document.getElementById(id);
 /** So many calls of a step are listed at first. */
 const CALLS = 40;
 
+/** So many things are listed of those that were not synced; the others go as all of them go. */
+const LISTED = 120;
+
 /** So many states are tried before the page may draw. */
 const SWEPT_AT_ONCE = 16;
 
@@ -16,6 +19,8 @@ export class Tools {
   #app;
   #steps = [];
   #things = [];
+  /** What becomes of each of them, by name. */
+  #fates = [];
   #run = 0;
 
   /** `app` has the session, and shows bytes, draws anew and catches what fails. */
@@ -36,7 +41,10 @@ export class Tools {
     $('crash-step').addEventListener('change', () => this.#moments());
     $('crash-moment').addEventListener('change', () => this.#unsynced());
     $('presets').addEventListener('click', ({ target }) => target.dataset.preset && this.#preset(target.dataset.preset));
-    $('unsynced').addEventListener('change', ({ target }) => (target.dataset.fate = target.value));
+    $('unsynced').addEventListener('change', ({ target }) => {
+      this.#fates[Number(target.dataset.index)] = target.value;
+      target.dataset.fate = target.value;
+    });
     $('crash-form').addEventListener('submit', (event) => {
       event.preventDefault();
       app.attempt($('crash-told'), () => this.#cut());
@@ -102,6 +110,7 @@ export class Tools {
   }
 
   #drawSteps() {
+    $('steps').scrollTop = 0;
     $('steps').replaceChildren(...[...this.#steps].reverse().map((step, index) => {
       const wrote = step.calls.filter(({ operation }) => operation === 'append').reduce((sum, { len }) => sum + len, 0);
       const read = step.calls.filter(({ operation }) => operation === 'read').reduce((sum, { len }) => sum + len, 0);
@@ -171,38 +180,36 @@ export class Tools {
     $('outcomes').replaceChildren();
     $('crash-legend').textContent = this.#things.length > 0 ? `What was not synced, and what becomes of it` : 'Everything was synced: nothing can be lost.';
     $('presets').hidden = this.#things.length === 0;
-    $('unsynced').replaceChildren(...this.#things.map((thing, index) => {
-      const select = element('select', { id: `fate-${index}`, 'data-fate': 'kept' }, ...thing.fates.map((fate) => element('option', {}, fate)));
+    $('unsynced').replaceChildren(...this.#things.slice(0, LISTED).map((thing, index) => {
+      const select = element('select', { id: `fate-${index}`, 'data-index': index }, ...thing.fates.map((fate) => element('option', {}, fate)));
       return element('li', {}, element('label', { for: `fate-${index}` }, `${thing.file} ${thing.text}`), select);
     }));
+    const more = this.#things.length - LISTED;
+    if (more > 0) $('unsynced').append(element('li', {}, `and ${count(more)} more, for which the buttons above stand`));
     const { states, is_all: isAll } = JSON.parse(this.#app.session.plan(this.#step, this.#moment));
     $('sweep').textContent = isAll ? `Try every state (${states})` : `Try ${states} states`;
     this.#preset('lost');
   }
 
   #preset(fate) {
+    this.#set(this.#things.map(() => fate));
+  }
+
+  /** Sets what becomes of each; what cannot become of a thing is a loss to it. */
+  #set(fates) {
+    this.#fates = this.#things.map((thing, index) => (thing.fates.includes(fates[index]) ? fates[index] : 'lost'));
     $('unsynced').querySelectorAll('select').forEach((select, index) => {
-      const { fates } = this.#things[index];
-      select.value = fates.includes(fate) ? fate : fate === 'kept' ? 'kept' : 'lost';
+      select.value = this.#fates[index];
       select.dataset.fate = select.value;
     });
   }
 
-  get #fates() {
-    return [...$('unsynced').querySelectorAll('select')].map((select) => LETTERS[select.value]).join('');
-  }
-
-  set #fates(letters) {
-    const names = Object.fromEntries(Object.entries(LETTERS).map(([name, letter]) => [letter, name]));
-    $('unsynced').querySelectorAll('select').forEach((select, index) => {
-      const name = names[letters[index]];
-      select.value = this.#things[index].fates.includes(name) ? name : 'lost';
-      select.dataset.fate = select.value;
-    });
+  get #letters() {
+    return this.#fates.map((fate) => LETTERS[fate]).join('');
   }
 
   #cut() {
-    const outcome = JSON.parse(this.#app.session.crash(this.#step, this.#moment, this.#fates));
+    const outcome = JSON.parse(this.#app.session.crash(this.#step, this.#moment, this.#letters));
     tell($('crash-told'), outcome.verdict === 'kept' ? 'Every promise is kept.' : 'A promise is broken.', outcome.verdict === 'broken');
     $('outcomes').replaceChildren(drawOutcome(outcome, ''));
   }
@@ -228,13 +235,14 @@ export class Tools {
     }
     const kinds = [...found.values()].sort((a, b) => a.outcome.verdict.localeCompare(b.outcome.verdict) || b.times - a.times);
     $('outcomes').replaceChildren(...kinds.map(({ outcome, times }) => drawOutcome(outcome, `${times} × `, () => {
-      this.#fates = outcome.fates;
+      const names = Object.fromEntries(Object.entries(LETTERS).map(([name, letter]) => [letter, name]));
+      this.#set([...outcome.fates].map((letter) => names[letter]));
       tell($('crash-told'), 'One such state is set above.');
     })));
   }
 
   #adopt() {
-    this.#app.session.adopt(this.#step, this.#moment, this.#fates);
+    this.#app.session.adopt(this.#step, this.#moment, this.#letters);
     this.restart();
     this.#app.redraw(new Map());
     tell($('crash-told'), 'This is the disk as the crash left it. Step: open, to see what recovery does.');

@@ -101,9 +101,12 @@ impl Oracle {
                 };
                 Judgement { is_kept: true, text }
             }
+            Some(0) if begun == 1 => {
+                Judgement { is_kept: true, text: "the write is gone, and was not promised".into() }
+            }
             Some(count) => Judgement {
                 is_kept: true,
-                text: format!("{} of {begun} there; the rest was not promised", writes(count)),
+                text: format!("{count} of {} there; the rest was not promised", writes(begun)),
             },
         })
     }

@@ -26,7 +26,7 @@ let trouble;
 before(async () => {
   root = mkdtempSync(join(tmpdir(), 'cairn-explorer-'));
   native = join(root, 'stones');
-  const lines = Array.from({ length: 3000 }, (_, n) => `stone ${String(n).padStart(4, '0')}\tvalue ${n} ${'lie '.repeat(n % 12)}`);
+  const lines = Array.from({ length: 3000 }, (_, n) => `stone ${String(n).padStart(4, '0')}\tvalue ${n} ${'on a stone '.repeat(n % 6)}`);
   writeFileSync(join(root, 'stones.tsv'), `${lines.join('\n')}\n`);
   cairn('--db', native, 'load', join(root, 'stones.tsv'));
   cairn('--db', native, 'compact');
@@ -160,6 +160,7 @@ test('a put is stepped through to an SSTable, each byte of it', async () => {
   await says('#step-told', /what was in memory is in a table/);
   const table = await page.inputValue('#file');
   assert.match(table, /\.sst$/);
+  await says('#said', /bytes: \d+ parts from the header of/);
   await says('#steps', /append\s*\d+\.sst.*sync\s*\d+\.sst/s);
   await page.click('#tab-find');
   await page.fill('#find-key', 'granite');
