@@ -8,6 +8,7 @@
 use std::env;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Instant;
 
 /// The same as the crate's: the two talk in a form that changes with each version.
 const WASM_BINDGEN: &str = "0.2.130";
@@ -86,8 +87,7 @@ fn run_all(root: &Path, tools: &Tools) -> bool {
             "clippy --locked --target {TARGET} -p cairndb-wasm -p cairndb-explorer --lib -- -D warnings"
         )),
         cargo("test --locked -p cairndb-wasm --test it"),
-        cargo(&format!("{tests} --test it")),
-        cargo(&format!("{tests} --lib")),
+        cargo(&format!("{tests} --lib --test it")),
         // The native command, which databases are exchanged with.
         cargo("build --locked -p cairndb-cli"),
         npm("npm", NPM_INSTALL),
@@ -115,7 +115,10 @@ fn npm(root: &Path, tools: &Tools, program: &str, arguments: &str) -> Command {
 fn run_in_turn(steps: impl IntoIterator<Item = Command>) -> bool {
     steps.into_iter().all(|mut step| {
         println!("{step:?}");
-        step.status().is_ok_and(|status| status.success())
+        let begun = Instant::now();
+        let done = step.status().is_ok_and(|status| status.success());
+        println!("took {:.0} s", begun.elapsed().as_secs_f64());
+        done
     })
 }
 

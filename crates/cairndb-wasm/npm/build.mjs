@@ -14,9 +14,9 @@ const out = join(here, 'wasm');
 const tool = (name) => join(here, 'node_modules/.bin', name);
 const run = (program, args, options = {}) => execFileSync(program, args, { stdio: 'inherit', cwd: root, ...options });
 
-/** What the package promises, in bytes. */
-const WASM_MAX = 500 * 1024;
-const BROTLI_MAX = 180 * 1024;
+/** What the package promises, in bytes: what was reached. 350 and 130 KB were aimed at; README.md, "Size", says what stands in the way. */
+const WASM_MAX = 494 * 1024;
+const BROTLI_MAX = 179 * 1024;
 
 run('cargo', ['build', '--profile', 'wasm', '--target', 'wasm32-unknown-unknown', '-p', 'cairndb-wasm']);
 rmSync(out, { recursive: true, force: true });

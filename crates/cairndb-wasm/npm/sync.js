@@ -147,20 +147,22 @@ class ReaderSync {
     return Array.from(keys, (key) => this.get(key));
   }
 
-  *entries(range = {}) {
+  entries(range = {}) {
     const { key, value } = this.#encodings;
-    for (const [k, v] of this.#scan(range, true)) yield [key.decode(k), value.decode(v)];
+    return this.#scan(range, true, ([k, v]) => [key.decode(k), value.decode(v)]);
   }
 
-  *keys(range = {}) {
-    for (const [key] of this.#scan(range, false)) yield this.#encodings.key.decode(key);
+  keys(range = {}) {
+    const { key } = this.#encodings;
+    return this.#scan(range, false, ([k]) => key.decode(k));
   }
 
-  *values(range = {}) {
-    for (const [, value] of this.#scan(range, true)) yield this.#encodings.value.decode(value);
+  values(range = {}) {
+    const { value } = this.#encodings;
+    return this.#scan(range, true, ([, v]) => value.decode(v));
   }
 
-  *#scan(range, withValues) {
+  *#scan(range, withValues, decode) {
     const { start, end } = boundsOf(range, this.#encodings.key);
     const { reverse = false, limit = Infinity } = range;
     const number = this.#calls.make('scan', this.#number(), start, end, reverse, limit, withValues);
@@ -168,7 +170,7 @@ class ReaderSync {
       for (;;) {
         const chunk = this.#calls.make('scanNext', number, CHUNK_BYTES);
         if (chunk.length === 0) return;
-        yield* entriesOf(chunk);
+        for (const entry of entriesOf(chunk)) yield decode(entry);
       }
     } finally {
       this.#calls.release(number);

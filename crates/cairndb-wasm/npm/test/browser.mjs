@@ -22,6 +22,11 @@ const ARGS = [
 export async function serve(...roots) {
   const server = createServer((request, response) => {
     const path = normalize(decodeURIComponent(new URL(request.url, 'http://x').pathname));
+    if (path === '/favicon.ico') {
+      // Asked for by every page, and missed by none.
+      response.writeHead(204).end();
+      return;
+    }
     try {
       const root = roots.find((root) => existsSync(join(root, path))) ?? '';
       const body = path === '/blank' ? '<!doctype html><title>test</title>' : readFileSync(join(root, path));
