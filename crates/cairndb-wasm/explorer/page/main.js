@@ -57,22 +57,24 @@ function trouble(text) {
   $('trouble').hidden = text === '';
 }
 
-/** Takes a database in: names and blobs. */
-async function take({ title, files }) {
+/** Takes a database in: names and blobs; none of them if it is to be a new one. */
+async function take({ title, files, isNew = false }) {
   trouble('');
   const total = files.reduce((sum, { blob }) => sum + blob.size, 0);
   if (total > TAKEN_MAX) throw new Error(`that is ${size(total)}; the page holds everything in memory, and takes at most ${size(TAKEN_MAX)}`);
   $('source').textContent = `reading ${title} …`;
   loaded ??= init();
   await loaded;
-  const session = new Explorer(Date.now(), crypto.getRandomValues(new Uint32Array(1))[0]);
+  // As many bits as a number holds.
+  const [high, low] = crypto.getRandomValues(new Uint32Array(2));
+  const session = new Explorer(Date.now(), (high >>> 11) * 2 ** 32 + low);
   const strange = [];
   let taken = 0;
   for (const { name, blob } of files) {
     if (session.add(name, new Uint8Array(await blob.arrayBuffer()))) taken += 1;
     else if (name !== 'LOCK') strange.push(name);
   }
-  if (files.length > 0 && taken === 0) {
+  if (taken === 0 && !isNew) {
     $('source').textContent = '';
     throw new Error(`there is no file of a database in ${title}: those are named like 000001.manifest, 000001.wal, 000001.sst`);
   }
@@ -106,7 +108,7 @@ for (const id of ['pick-directory', 'pick-tar']) {
     if (files.length > 0) await take(await filesOfPick(files));
   }));
 }
-$('empty').addEventListener('click', () => app.attempt(null, () => take({ title: 'a new database', files: [] })));
+$('empty').addEventListener('click', () => app.attempt(null, () => take({ title: 'a new database', files: [], isNew: true })));
 $('another').addEventListener('click', () => app.attempt(null, async () => {
   await welcome();
   $('pick-directory').focus();

@@ -127,8 +127,9 @@ test('a directory that the command line wrote is dropped, and a key is found dow
   assert.deepEqual(contents(native), before, 'what was given is as it was');
 });
 
-test('fields lead to bytes and bytes to fields', async () => {
-  await drop(native);
+test('a directory is picked; fields lead to bytes and bytes to fields', async () => {
+  await page.setInputFiles('#pick-directory', native);
+  await says('#source', /^stones, \d+ files/);
   const wal = readdirSync(native).filter((name) => name.endsWith('.wal')).find((name) => readFileSync(join(native, name)).includes('fresh'));
   await page.selectOption('#file', wal);
   await page.click('#fields .item:has(.name:text-is("magic"))');
@@ -250,28 +251,33 @@ test('damage is shown where it is, and nothing breaks', async () => {
     await session.send('Input.dispatchDragEvent', { type, x: 400, y: 300, data: { items: [], files: [join(root, 'nothing')], dragOperationsMask: 1 } });
   }
   await says('#trouble', /there is no file of a database in nothing/);
+  assert.equal(await page.isVisible('#welcome'), true);
 });
 
-test('a backup is picked, what the page saves is verified by the command line, and a tar file comes back', async () => {
+test('a backup is dropped, what the page saves is verified by the command line, and a tar file comes back', async () => {
   const backup = join(root, 'backup');
   cairn('--db', native, 'backup', backup);
-  await page.setInputFiles('#pick-directory', backup);
+  await drop(backup);
   await says('#source', /^backup, \d+ files/);
   await page.click('#tab-step');
   await page.fill('#step-key', 'from the page');
   await page.click('[data-verb="put"]');
   await says('#step-told', /written/);
+  const tar = join(root, 'saved.tar');
+  const save = async (name) => {
+    const [download] = await Promise.all([page.waitForEvent('download'), page.click('#save')]);
+    await download.saveAs(tar);
+    const unpacked = join(root, name);
+    mkdirSync(unpacked);
+    execFileSync('tar', ['-xf', tar, '-C', unpacked]);
+    cairn('--db', unpacked, 'verify');
+    assert.equal(cairn('--db', unpacked, 'get', 'from the page').trim(), 'igneous');
+    assert.match(cairn('--db', unpacked, 'get', 'stone 0007'), /^seven anew/);
+  };
+  await save('unpacked-open');
   await page.click('[data-verb="close"]');
   await says('#step-told', /closed cleanly/);
-  const [download] = await Promise.all([page.waitForEvent('download'), page.click('#save')]);
-  const tar = join(root, 'saved.tar');
-  await download.saveAs(tar);
-  const unpacked = join(root, 'unpacked');
-  mkdirSync(unpacked);
-  execFileSync('tar', ['-xf', tar, '-C', unpacked]);
-  cairn('--db', unpacked, 'verify');
-  assert.equal(cairn('--db', unpacked, 'get', 'from the page').trim(), 'igneous');
-  assert.match(cairn('--db', unpacked, 'get', 'stone 0007'), /^seven anew/);
+  await save('unpacked-closed');
 
   await page.click('#another');
   await page.setInputFiles('#pick-tar', tar);

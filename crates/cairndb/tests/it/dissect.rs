@@ -137,6 +137,39 @@ fn every_byte_has_a_name_and_entries_are_those_that_inspect_prints() {
     }
 }
 
+/// The page that defines the format takes a log apart by hand. Each of its rows is a field here, or begins a part.
+#[test]
+fn the_worked_example_of_the_format_reads_as_the_page_says() {
+    let page = include_str!("../../../../FORMAT.md");
+    let (_, example) = page.split_once("## A WAL, byte by byte").unwrap();
+    let dump = example.split("```").nth(1).unwrap();
+    let byte = |text: &str| u8::from_str_radix(text, 16).unwrap();
+    let mut bytes: Vec<u8> =
+        dump.lines().flat_map(|line| line.split_whitespace().skip(1)).map(byte).collect();
+    bytes.resize(4096, 0);
+    let name: FileName = "000001.wal".parse().unwrap();
+    let all = whole(&file_of(name, &bytes), name);
+    assert_eq!(damages(&all), [""; 0]);
+    let found: Vec<Field> = all.iter().flat_map(|(_, taken)| taken.stored.clone()).collect();
+    let cells = example.lines().filter_map(|line| line.strip_prefix("| ")?.split_once(" |"));
+    let offsets: Vec<u64> =
+        cells.filter_map(|(cell, _)| u64::from_str_radix(cell.trim_matches('*'), 16).ok()).collect();
+    assert!(offsets.len() > 30, "{offsets:?}");
+    for offset in offsets {
+        assert!(found.iter().any(|field| field.offset == offset), "nothing begins at {offset:02x}");
+    }
+    let says = |offset: u64, name: &str| {
+        let field = found.iter().find(|field| (field.offset, field.name) == (offset, name));
+        field.map(|field| field.value.as_str())
+    };
+    assert_eq!(says(0x20, "id"), Some("0f0e0d0c0b0a09080706050403020100"));
+    assert_eq!(says(0x68, "vouched offset"), Some("80"));
+    assert_eq!(says(0x7c, "put"), Some(r#"0/"a" @1 = "1""#));
+    assert_eq!(says(0xb4, "delete"), Some(r#"0/"a" @2"#));
+    assert_eq!(says(0xb8, "put with expiry"), Some(r#"0/"bb" @3 = "22" until 5000"#));
+    assert_eq!(says(0xd4, "kind"), Some("3: close"));
+}
+
 /// The golden files of every format that was declared.
 #[test]
 fn golden_files_are_taken_apart_to_the_last_byte() {
