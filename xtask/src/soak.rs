@@ -139,7 +139,7 @@ const PARTS: &[Part] = &[
     },
     Part {
         name: "fuzz-wal",
-        about: "inputs to the log's reader, with the address sanitizer, in 512 MiB; so are the next eight",
+        about: "inputs to the log's reader, with the address sanitizer, in 512 MiB; so are the next eleven",
         goal: Goal::Minutes(15),
         command: "fuzz/run.sh wal {minutes}",
     },

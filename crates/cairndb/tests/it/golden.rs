@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use cairndb::storage::{FileKind, FileName, Memory, Storage};
 use cairndb::{
     BackupMode, Batch, Change, ChangeEntry, ChangeKind, Compression, Db, Durability, Entry, Options, SeqNo,
-    Value, inspect, roadmap_log, verify,
+    Value, inspect, repair, roadmap_log, verify,
 };
 
 /// The set that this build writes.
@@ -224,6 +224,30 @@ fn a_log_of_the_roadmap_is_taken_in() {
         let pair = |key: &str, value: &str| (key.as_bytes().to_vec(), value.as_bytes().to_vec());
         assert_eq!(seen, [pair("", "of the empty key"), pair("empty", ""), pair("stone", "granite")]);
     }
+}
+
+/// Whoever opens a directory of a later format is told so, by the file and both formats, and nothing is changed.
+#[test]
+fn a_later_format_is_refused_by_whoever_opens_it() {
+    let mut files = files_in(&sets().join(NEWEST).join("closed"));
+    let (manifest, bytes) = files.iter_mut().find(|(name, _)| name.kind == FileKind::Manifest).unwrap();
+    bytes[8] = 2;
+    let crc = crc32c::crc32c(&bytes[..76]).to_le_bytes();
+    bytes[76..80].copy_from_slice(&crc);
+    let expected = format!("{manifest} is of format 2, which a later build wrote; this one reads format 1");
+    let storage = memory_of(&files);
+    let shared = || Arc::new(storage.clone());
+    let refusals = [
+        Db::open_with(shared(), options(64 << 10, 1)).err(),
+        Db::open_read_only_with(shared(), options(64 << 10, 1)).err(),
+        verify(shared()).err(),
+        repair(shared(), Arc::new(Memory::default()), options(64 << 10, 1)).err(),
+    ];
+    for refusal in refusals {
+        let told = refusal.expect("it is refused").to_string();
+        assert!(told.contains(&expected), "{told}");
+    }
+    assert!(files_of(&storage) == files, "files were changed");
 }
 
 /// A log as the roadmap's first week has it.
