@@ -6,6 +6,7 @@
 //! and come back among it; and the explorer, worked as a learner would.
 
 use std::env;
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
@@ -55,7 +56,7 @@ pub(crate) fn explorer(root: &Path) -> bool {
         }
     };
     let built =
-        run_in_turn([npm(root, &tools, "npm", NPM_INSTALL), npm(root, &tools, "node", EXPLORER_BUILD)]);
+        run_in_turn(npm_install(root, &tools).into_iter().chain([npm(root, &tools, "node", EXPLORER_BUILD)]));
     if built {
         println!("python3 -m http.server --bind 127.0.0.1 -d crates/cairndb-wasm/explorer/page");
     }
@@ -82,7 +83,7 @@ fn run_all(root: &Path, tools: &Tools) -> bool {
     };
     let npm = |program: &str, arguments: &str| npm(root, tools, program, arguments);
     let tests = format!("test --locked --target {TARGET} -p cairndb-wasm");
-    let steps = [
+    let rust = [
         cargo(&format!(
             "clippy --locked --target {TARGET} -p cairndb-wasm -p cairndb-explorer --lib -- -D warnings"
         )),
@@ -90,7 +91,8 @@ fn run_all(root: &Path, tools: &Tools) -> bool {
         cargo(&format!("{tests} --lib --test it")),
         // The native command, which databases are exchanged with.
         cargo("build --locked -p cairndb-cli"),
-        npm("npm", NPM_INSTALL),
+    ];
+    let pages = [
         npm("node", "build.mjs"),
         npm("node", EXPLORER_BUILD),
         npm("node_modules/.bin/tsc", "-p test"),
@@ -100,7 +102,17 @@ fn run_all(root: &Path, tools: &Tools) -> bool {
         ),
         npm("node", "--test ../explorer/test/explorer.test.mjs"),
     ];
-    run_in_turn(steps)
+    run_in_turn(rust.into_iter().chain(npm_install(root, tools)).chain(pages))
+}
+
+/// Installs what the builds need, unless it stands there as the lock file has it: npm notes that behind everything else.
+fn npm_install(root: &Path, tools: &Tools) -> Option<Command> {
+    let time = |path: &str| fs::metadata(root.join("crates/cairndb-wasm/npm").join(path))?.modified();
+    let is_there = match (time("node_modules/.package-lock.json"), time("package-lock.json")) {
+        (Ok(installed), Ok(locked)) => installed > locked,
+        _ => false,
+    };
+    (!is_there).then(|| npm(root, tools, "npm", NPM_INSTALL))
 }
 
 /// A command in the package's folder.
