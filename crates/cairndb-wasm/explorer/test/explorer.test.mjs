@@ -173,9 +173,12 @@ test('a put is stepped through to an SSTable, each byte of it', async () => {
   await page.click('#tab-step');
   await page.click('[data-verb="compact"]');
   await says('#step-told', /nothing is left that nobody can see/);
+  await says('#steps', /read\s*\d+\.sst.*append\s*\d+\.sst.*append\s*\d+\.manifest.*remove\s*\d+\.sst/s);
   await page.click('[data-verb="get"]');
   await says('#step-told', /an igneous rock/);
   await says('#steps', /\d+\.sst, level 6: a value @/);
+  // The block that was read is shown, and is told from the others.
+  await page.waitForSelector('#parts .item[aria-selected="true"] .badge:text-is("read")');
   await page.click('#restart');
   await says('#steps', /^$/);
   assert.equal(await page.$$eval(`.stone[data-file="${table}"]`, (all) => all.length), 0, 'the copy is as what was given');
