@@ -411,7 +411,7 @@ impl World<'_> {
             Op::Flush => {
                 self.db().flush()?;
                 self.oracle.keep(Durability::Sync);
-                Ok(())
+                self.check_kept()
             }
             Op::Compact => self.compact(),
             Op::Maintain(count) => {
@@ -635,9 +635,17 @@ impl World<'_> {
         Ok(())
     }
 
+    /// Promise 10: what is kept of old logs, for their changes.
+    fn check_kept(&self) -> Done {
+        let (kept, allowed) = (self.db().stats().changes_bytes, self.config.keep_changes_bytes);
+        require!(kept <= allowed, "logs of {kept} bytes are kept for their changes, {allowed} are allowed");
+        Ok(())
+    }
+
     fn compact(&mut self) -> Done {
         self.db().compact()?;
         self.oracle.keep(Durability::Sync);
+        self.check_kept()?;
         if self.disturbed || self.snapshots.iter().any(Option::is_some) {
             return Ok(());
         }
