@@ -61,13 +61,14 @@ def terminal():
         assert found, (pattern, shown)
         shown = shown[found.end():]
 
+    # What is waited for is in no hint, which redis-cli shows while a command is typed.
     for typed, expected in [
         (b"set typed \"two words\"", rb"OK"),
         (b"get typed", rb"\"two words\""),
         (b"multi", rb"OK"),
         (b"incr counted", rb"QUEUED"),
         (b"exec", rb"\(integer\) 1"),
-        (b"hello 3", rb"proto"),
+        (b"hello 3", rb"\"proto\" => \(integer\) 3"),
         (b"get absent", rb"\(nil\)"),
         (b"lpush list x", rb"ERR unknown command"),
         (b"help set", rb"(?s)SET.*group:"),
