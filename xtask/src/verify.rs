@@ -15,6 +15,9 @@ use std::time::{Duration, Instant};
 
 use crate::{browser, instructions, sabotage, schedules, tidy};
 
+/// Where tests stand that need optimised code, each in its package's `tests/it`. The others need not be built so.
+pub(crate) const SLOW_PACKAGES: [&str; 3] = ["cairndb", "cairndb-server", "cairndb-cli"];
+
 const WASM_TARGET: &str = "wasm32-unknown-unknown";
 
 /// What the simulator runs here; `cargo xtask soak` runs more.
@@ -40,19 +43,22 @@ pub(crate) fn verify(root: &Path) -> bool {
         report.is_build_broken = run(cargo("check --workspace --all-targets --locked")) == Outcome::Failed;
     }
 
+    let slow = SLOW_PACKAGES.map(|package| format!("--package {package}")).join(" ");
     let (tests, slow_tests) = match has_cargo_tool(root, "nextest") {
         true => (
             "nextest run --workspace --no-fail-fast --locked",
-            "nextest run --release --workspace --run-ignored only --no-fail-fast --no-tests=fail --locked slow_",
+            format!(
+                "nextest run --release {slow} --test it --run-ignored only --no-fail-fast --no-tests=fail --locked slow_"
+            ),
         ),
         false => (
             "test --workspace --lib --bins --tests --locked",
-            "test --release --workspace --lib --bins --tests --locked -- --ignored slow_",
+            format!("test --release {slow} --test it --locked -- --ignored slow_"),
         ),
     };
     report.build_step("tests", || run(cargo(tests)));
     report.build_step("doc tests", || run(cargo("test --doc --workspace --locked")));
-    report.build_step("slow", || run(cargo(slow_tests)));
+    report.build_step("slow", || run(cargo(&slow_tests)));
     report.build_step("simulator", || {
         let passed = SIMULATIONS.iter().all(|arguments| {
             run(cargo(&format!("run --release -q --locked -p cairndb-sim {arguments}"))) == Outcome::Passed
