@@ -7,9 +7,10 @@
 //!                                                              quotation marks it says in our words what went wrong
 //! Rig: sim crash --count 60000
 //! ```
-//! A patch is applied to a copy of the tree, the rig is built there and run, and it must fail and say why. A patch that
-//! does not apply, does not compile, or is not caught in time fails the run; so does a rig that fails on the tree as it
-//! is, and, when all are run, a promise that no patch breaks.
+//! Before any is tried all must fit the tree, those too that are not asked for: a run of one would otherwise tell nothing
+//! of the others. A patch is then applied to a copy of the tree, the rig is built there and run, and it must fail and say
+//! why. A patch that does not compile, or is not caught in time, fails the run; so does a rig that fails on the tree as
+//! it is, and, when all are run, a promise that no patch breaks.
 //!
 //! # Why this way
 //! One scratch copy with one warm target directory: of the copy only what differs is written, so that a build after a
@@ -123,7 +124,7 @@ pub(crate) fn sabotage(root: &Path, arguments: &[&str]) -> bool {
     let scratch = root.join("target/sabotage/tree");
     let begun = Instant::now();
     let mut caught = 0;
-    if !baseline(root, &scratch, &wanted) {
+    if !all_fit(root, &scratch, &patches) || !baseline(&scratch, &wanted) {
         return false;
     }
     for patch in &wanted {
@@ -160,12 +161,24 @@ fn read_patches(root: &Path) -> Result<Vec<Patch>, String> {
     paths.into_iter().map(Patch::read).collect()
 }
 
-/// The rigs must pass on the tree as it is.
-fn baseline(root: &Path, scratch: &Path, wanted: &[&Patch]) -> bool {
+/// Makes the copy hold the tree, which every patch must fit.
+fn all_fit(root: &Path, scratch: &Path, patches: &[Patch]) -> bool {
     if let Err(told) = copy_tree(root, scratch) {
         eprintln!("{told}");
         return false;
     }
+    let mut fit = true;
+    for patch in patches {
+        if let Err(told) = git_apply(scratch, &patch.path, &["--check"]) {
+            println!("STALE    {:<44}{told}", patch.name);
+            fit = false;
+        }
+    }
+    fit
+}
+
+/// The rigs must pass on the tree as it is.
+fn baseline(scratch: &Path, wanted: &[&Patch]) -> bool {
     let rigs: BTreeSet<&str> = wanted.iter().map(|patch| patch.rig.as_str()).collect();
     rigs.into_iter().all(|rig| match run_rig(scratch, rig) {
         Ok(ran) if ran.passed => {
@@ -200,8 +213,12 @@ fn try_patch(root: &Path, scratch: &Path, patch: &Patch) -> Result<String, Strin
 
 /// Applies a patch to the copy.
 pub(crate) fn apply(scratch: &Path, patch: &Path) -> Result<(), String> {
+    git_apply(scratch, patch, &[])
+}
+
+fn git_apply(scratch: &Path, patch: &Path, options: &[&str]) -> Result<(), String> {
     let mut git = Command::new("git");
-    git.arg("apply").arg(patch).current_dir(scratch);
+    git.arg("apply").args(options).arg(patch).current_dir(scratch);
     // To git, the copy is no part of the repository around it.
     git.env("GIT_CEILING_DIRECTORIES", scratch.parent().unwrap_or(scratch));
     let applied = git.stderr(Stdio::piped()).output().map_err(|error| format!("git: {error}"))?;

@@ -246,7 +246,7 @@ pub(crate) fn read_block_with(
     bytes.truncate(handle.len as usize);
     match packing {
         PACKING_NONE if unpacked_len == bytes.len() => Ok(std::mem::take(&mut buffers.packed)),
-        PACKING_LZ4 if unpacked_len <= BLOCK_LEN_MAX.min(bytes.len().saturating_mul(LZ4_RATIO_MAX)) => {
+        PACKING_LZ4 if unpacked_len <= unpacked_len_max(bytes.len()) => {
             let into = with_len(&mut buffers.unpacked, unpacked_len);
             match decompress_into(bytes, into) {
                 Ok(len) if len == unpacked_len => Ok(std::mem::take(&mut buffers.unpacked)),
@@ -257,10 +257,15 @@ pub(crate) fn read_block_with(
     }
 }
 
+/// No lz4 block of this length unpacks to more.
+fn unpacked_len_max(packed_len: usize) -> usize {
+    BLOCK_LEN_MAX.min(packed_len.saturating_mul(LZ4_RATIO_MAX))
+}
+
 /// What an lz4 block holds, if it holds so much.
 #[cfg(feature = "dissect")]
 pub(crate) fn unpack(packed: &[u8], unpacked_len: usize) -> Option<Vec<u8>> {
-    if unpacked_len > BLOCK_LEN_MAX.min(packed.len().saturating_mul(LZ4_RATIO_MAX)) {
+    if unpacked_len > unpacked_len_max(packed.len()) {
         return None;
     }
     let mut unpacked = vec![0; unpacked_len];
