@@ -1,14 +1,15 @@
 #!/usr/bin/env python3
 """What `xfs_io -x -c shutdown` does to a sync that is under way. As root. See README.md, "The witness".
 
-    tests/rigs/shutdown_probe.py ext4|xfs [--seconds S]      60 seconds by default
+A process writes records of 200 bytes to one file, each with `pwrite` and `fdatasync`, and notes when each sync ended; the
+file system is shut down under it and mounted again. Nothing of Cairn runs. A record whose sync ended before the shutdown
+began has to be there: exit status 1 if one is not. One whose sync was under way may be gone although the sync returned
+success; how many are is printed. Processes that do nothing keep the processors busy: that makes it more frequent.
 
-A process writes records of 200 bytes to one file, each with `pwrite` and `fdatasync`, and notes when each sync began and
-ended; the file system is shut down under it and mounted again. Nothing of Cairn runs. A record whose sync ended before the
-shutdown began has to be there: exit status 1 if one is not. One whose sync was under way may be gone although the sync
-returned success; how many are is printed. Processes that do nothing keep the processors busy: that makes it more frequent.
+The control comes first: without `fdatasync` records have to be lost that were noted before the shutdown.
 """
 
+import argparse
 import os
 import pathlib
 import signal
@@ -20,22 +21,26 @@ import time
 RECORD_LEN = 200
 PAGE = 4096
 RECORDS = 20_000
+CONTROL_CYCLES = 20
 
 
-def write(path, ledger):
+def record(number):
+    return number.to_bytes(8, "little").ljust(RECORD_LEN, b"x")
+
+
+def write(path, ledger, syncs):
     file = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
     notes = os.open(ledger, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
     laid_down = 0
     for number in range(RECORDS):
-        record = number.to_bytes(8, "little").ljust(RECORD_LEN, b"x")
         offset = number * RECORD_LEN
         if offset + RECORD_LEN > laid_down:
             os.pwrite(file, bytes(PAGE), laid_down)
             laid_down += PAGE
-        os.pwrite(file, record, offset)
-        began = time.monotonic_ns()
-        os.fdatasync(file)
-        os.write(notes, f"{began} {time.monotonic_ns()}\n".encode())
+        os.pwrite(file, record(number), offset)
+        if syncs:
+            os.fdatasync(file)
+        os.write(notes, f"{time.monotonic_ns()}\n".encode())
 
 
 def fork(run, *arguments):
@@ -58,56 +63,75 @@ def call(*words):
     subprocess.run(words, check=True)
 
 
+class Probe:
+    def __init__(self, kind, place):
+        self.image, self.mount, self.ledger = place / "image", place / "mnt", place / "ledger"
+        self.cycles = 0
+        self.mount.mkdir()
+        with open(self.image, "wb") as file:
+            file.truncate(512 << 20)
+        call(f"mkfs.{kind}", "-q", "-F" if kind == "ext4" else "-f", str(self.image))
+
+    def mount_image(self):
+        call("mount", "-o", "loop", str(self.image), str(self.mount))
+
+    def cycle(self, syncs):
+        """How many records are gone that were noted before the shutdown began, and how many that were noted later."""
+        self.cycles += 1
+        path = self.mount / "file"
+        path.unlink(missing_ok=True)
+        self.ledger.unlink(missing_ok=True)
+        os.sync()
+        writer = fork(write, path, self.ledger, syncs)
+        time.sleep(0.02 + 0.1 * (self.cycles % 7) / 7)
+        shutdown = time.monotonic_ns()
+        call("xfs_io", "-x", "-c", "shutdown", str(self.mount))
+        os.kill(writer, signal.SIGKILL)
+        os.waitpid(writer, 0)
+        call("umount", str(self.mount))
+        self.mount_image()
+        found = path.read_bytes() if path.exists() else b""
+        notes = self.ledger.read_text().splitlines() if self.ledger.exists() else []
+        before, later = 0, 0
+        for number, noted in enumerate(notes):
+            if found[number * RECORD_LEN :][:RECORD_LEN] != record(number):
+                before += int(noted) < shutdown
+                later += int(noted) >= shutdown
+        return before, later
+
+
 def main():
-    if len(sys.argv) not in (2, 4) or sys.argv[1] not in ("ext4", "xfs"):
-        sys.exit(__doc__)
-    kind = sys.argv[1]
-    seconds = float(sys.argv[3]) if len(sys.argv) == 4 else 60.0
+    parser = argparse.ArgumentParser(description="What a shutdown of a file system does to a sync that is under way.")
+    parser.add_argument("kind", choices=["ext4", "xfs"])
+    parser.add_argument("--seconds", type=float, default=60.0)
+    arguments = parser.parse_args()
     where = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     with tempfile.TemporaryDirectory(prefix="cairn-probe.", dir=where) as place:
-        probe(kind, seconds, pathlib.Path(place))
+        probe = Probe(arguments.kind, pathlib.Path(place))
+        spinners = [fork(spin) for _ in range(2 * os.cpu_count())]
+        try:
+            probe.mount_image()
+            sys.exit(run(probe, arguments))
+        finally:
+            for child in spinners:
+                os.kill(child, signal.SIGKILL)
+            subprocess.run(["umount", str(probe.mount)], check=False)
 
 
-def probe(kind, seconds, place):
-    image, mount, ledger = place / "image", place / "mnt", place / "ledger"
-    mount.mkdir()
-    with open(image, "wb") as file:
-        file.truncate(512 << 20)
-    call(f"mkfs.{kind}", "-q", "-F" if kind == "ext4" else "-f", str(image))
-    spinners = [fork(spin) for _ in range(2 * os.cpu_count())]
-    cycles, under_way, before = 0, 0, 0
-    end = time.monotonic() + seconds
-    call("mount", "-o", "loop", str(image), str(mount))
-    try:
-        while time.monotonic() < end:
-            cycles += 1
-            (mount / "file").unlink(missing_ok=True)
-            ledger.unlink(missing_ok=True)
-            os.sync()
-            writer = fork(write, mount / "file", ledger)
-            time.sleep(0.02 + 0.1 * (cycles % 7) / 7)
-            shutdown = time.monotonic_ns()
-            call("xfs_io", "-x", "-c", "shutdown", str(mount))
-            os.kill(writer, signal.SIGKILL)
-            os.waitpid(writer, 0)
-            call("umount", str(mount))
-            call("mount", "-o", "loop", str(image), str(mount))
-            found = (mount / "file").read_bytes() if (mount / "file").exists() else b""
-            notes = ledger.read_text().splitlines() if ledger.exists() else []
-            for number, line in enumerate(notes):
-                at = number * RECORD_LEN
-                if found[at : at + RECORD_LEN] != number.to_bytes(8, "little").ljust(RECORD_LEN, b"x"):
-                    if int(line.split()[1]) < shutdown:
-                        before += 1
-                    else:
-                        under_way += 1
-    finally:
-        for child in spinners:
-            os.kill(child, signal.SIGKILL)
-        subprocess.run(["umount", str(mount)], check=False)
-    print(f"{cycles} shutdowns of {kind} on Linux {os.uname().release}: of records whose sync had returned success, these were")
-    print(f"gone: {before} whose sync ended before the shutdown began, {under_way} whose sync ended while it was made, or later")
-    sys.exit(before > 0)
+def run(probe, arguments):
+    lost = next((lost for lost, _ in (probe.cycle(False) for _ in range(CONTROL_CYCLES)) if lost), 0)
+    if not lost:
+        print(f"FAILED: the control lost nothing in {CONTROL_CYCLES} shutdowns")
+        return 1
+    print(f"control: without a sync, shutdown {probe.cycles}: {lost} records that were noted before it are gone")
+    probe.cycles, before, later = 0, 0, 0
+    end = time.monotonic() + arguments.seconds
+    while probe.cycles == 0 or time.monotonic() < end:
+        counts = probe.cycle(True)
+        before, later = before + counts[0], later + counts[1]
+    print(f"{probe.cycles} shutdowns of {arguments.kind} on Linux {os.uname().release}: of records whose sync had returned")
+    print(f"success are gone: {before} whose sync ended before the shutdown began, {later} whose sync ended later")
+    return int(before > 0)
 
 
 main()
