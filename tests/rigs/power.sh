@@ -61,13 +61,17 @@ cycle() { # seed, further arguments of the writer
   below 400
   local delay=$((20 + drawn))
   start_writer "$place/mnt/db" "$place/ledger" --seed "$seed" "$@"
+  # It waits for the word, so that little time passes from there to the shutdown.
+  exec 6> >(exec xfs_io -x "$place/mnt" >/dev/null)
+  local cutter=$!
   sleep "$(seconds "$delay")"
-  local held_to
-  held_to=$(wc -l <"$place/ledger")
+  echo cut >>"$place/ledger"
   # Without `-f`, and so without writing out the journal that is in memory: from here on nothing reaches the image.
-  xfs_io -x -c shutdown "$place/mnt"
+  echo shutdown >&6
+  exec 6>&-
+  wait "$cutter" || fail "seed $seed: no shutdown"
   kill_writer
-  sed -i "$((held_to + 1)),\$ { /^done /d; /^stands\$/d; }" "$place/ledger"
+  sed -i '/^cut$/,$ { /^done /d; /^stands$/d; /^cut$/d; }' "$place/ledger"
   # 2: it met the end of its disk before the signal.
   case $ended in 137 | 2) ;; *) fail "seed $seed: the writer ended with $ended: $(<"$place/writer.err")" ;; esac
   acknowledged=$((acknowledged + $(grep -c '^done ' "$place/ledger" || true)))
