@@ -376,7 +376,7 @@ impl Reader {
         keys.into_iter().map(get).collect()
     }
 
-    /// When `key` expired: if its newest entry is one that did, and no compaction has dropped it since.
+    /// When `key` expired: if its newest entry is one that did, and no flush or compaction has dropped it since.
     ///
     /// ```
     /// # let dir = tempfile::tempdir().unwrap();

@@ -116,3 +116,41 @@ impl HintMaker {
         hints
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The hints of these keys, as a block would have them that holds each whole.
+    fn hints_of(keys: &[&str]) -> Option<(Vec<u8>, Hints)> {
+        let mut maker = HintMaker::default();
+        keys.iter().for_each(|key| maker.see(key.as_bytes()));
+        for (at, key) in keys.iter().enumerate() {
+            maker.add(key.as_bytes(), 100 * at, 0)?;
+        }
+        let (len, mut bytes) = (maker.hints_len(), b"a block".to_vec());
+        let hints = maker.append_to(&mut bytes);
+        assert_eq!(bytes.len(), 7 + len);
+        Some((bytes, hints))
+    }
+
+    #[test]
+    fn a_hint_is_of_what_the_keys_do_not_share() {
+        let keys =
+            ["rock/igneous/basalt", "rock/igneous/granite", "rock/igneous/granite", "rock/igneous/tuff"];
+        let (bytes, hints) = hints_of(&keys).unwrap();
+        let find = |key: &str| hints.find(&bytes, key.as_bytes());
+        assert!(matches!(find("rock/igneous/basalt"), Hinted::At(0)));
+        assert!(matches!(find("rock/igneous/tuff"), Hinted::At(300)));
+        assert!(matches!(find("rock/igneous/granite"), Hinted::Unsure), "two versions");
+        assert!(matches!(find("rock/igneous/gabbro"), Hinted::Nowhere));
+        assert!(matches!(find("rock/"), Hinted::Nowhere), "shorter than what all share");
+        assert!(matches!(find("salt/igneous/basalt"), Hinted::Nowhere));
+    }
+
+    #[test]
+    fn keys_that_do_not_rise_have_no_hints() {
+        assert!(hints_of(&["a", "b"]).is_some());
+        assert!(hints_of(&["b", "a"]).is_none());
+    }
+}

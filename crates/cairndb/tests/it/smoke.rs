@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use cairndb::storage::Memory;
-use cairndb::{Batch, Condition, Db, Outcome};
+use cairndb::{Batch, Condition, Db, Options, Outcome};
 
 use crate::common::{TINY, contents, open, options};
 
@@ -67,6 +67,28 @@ fn a_reader_that_outlives_its_snapshot_still_sees_its_moment() {
     drop(reader);
     db.compact().unwrap();
     assert_eq!(db.stats().levels[6].entries, 1);
+}
+
+/// Where only the newest entry counts: an older one that expired says nothing of a key that was written or deleted since.
+#[test]
+fn when_a_key_expired_is_known_until_it_is_written_again() {
+    let db = Options::default().open_storage(Arc::new(Memory::default())).unwrap();
+    db.put_with_expiry("gone", "1", 1_000).unwrap();
+    db.put_with_expiry("later", "1", u64::MAX).unwrap();
+    db.put("stays", "1").unwrap();
+    assert_eq!((db.get("gone").unwrap(), db.expired_at_ms("gone").unwrap()), (None, Some(1_000)));
+    for key in ["later", "stays", "never"] {
+        assert_eq!(db.expired_at_ms(key).unwrap(), None, "{key}");
+    }
+    db.put("gone", "2").unwrap();
+    assert_eq!(db.expired_at_ms("gone").unwrap(), None);
+    db.put_with_expiry("gone", "3", 2_000).unwrap();
+    assert_eq!(db.expired_at_ms("gone").unwrap(), Some(2_000));
+    db.delete("gone").unwrap();
+    assert_eq!(db.expired_at_ms("gone").unwrap(), None);
+    db.put_with_expiry("gone", "4", 3_000).unwrap();
+    db.flush().unwrap();
+    assert_eq!(db.expired_at_ms("gone").unwrap(), None, "a flush leaves it out");
 }
 
 #[test]
