@@ -82,6 +82,29 @@ fn a_sound_database_keeps_every_promise_and_each_is_told_of() {
     assert!(*told.lock() > 2 * read.bytes, "every byte of a table is read as a file, and as blocks");
 }
 
+/// A manifest that tells of narrower bounds than the table's: reads would pass over what lies outside.
+#[test]
+fn entries_outside_the_bounds_that_the_manifest_tells_are_found() {
+    let told_of = |narrow: fn(&mut TableMeta)| {
+        let memory = Memory::default();
+        let entries = [put("a", 1, b""), put("b", 2, b""), put("c", 3, b"")];
+        let mut meta = table(&memory, 1, &entries, &nothing());
+        narrow(&mut meta);
+        arrange(&memory, &[(6, &meta)], 10);
+        let problems = check(&memory).checks.into_iter().flat_map(|check| check.problems);
+        problems.map(|problem| problem.to_string()).collect::<Vec<_>>().join(", ")
+    };
+    assert_eq!(told_of(|_| {}), "");
+    let wider = told_of(|meta| meta.end = b"z".to_vec());
+    assert!(wider.contains("the bounds are not those") && !wider.contains("outside"), "{wider}");
+    let narrower: [fn(&mut TableMeta); 3] =
+        [|meta| meta.start = b"b".to_vec(), |meta| meta.end = b"c".to_vec(), |meta| meta.end = b"b".to_vec()];
+    for narrow in narrower {
+        let told = told_of(narrow);
+        assert!(told.contains("the bounds are not those") && told.contains("outside the table's"), "{told}");
+    }
+}
+
 #[test]
 fn a_log_that_is_not_there_breaks_promise_2() {
     let memory = Memory::default();

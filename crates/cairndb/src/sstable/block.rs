@@ -725,3 +725,45 @@ pub(super) fn encode_bounds(start: &[u8], end: &[u8]) -> Vec<u8> {
     put_slice(&mut out, end);
     out
 }
+
+#[cfg(test)]
+mod tests {
+    use cairndb_storage::FileKind;
+
+    use super::*;
+    use crate::key::VALUE_LEN_MAX;
+
+    const NAME: FileName = FileName { kind: FileKind::SsTable, number: 1 };
+
+    fn put<'a>(key: &'a [u8], value: &'a [u8]) -> EntryRef<'a> {
+        EntryRef { key, seq: 1, kind: Kind::Put, expires_at_ms: 0, value }
+    }
+
+    #[test]
+    fn a_block_holds_the_longest_entry_and_little_more() {
+        let longest = VALUE_LEN_MAX + KEY_LEN_MAX;
+        assert!((longest + 100..longest + (2 << 20)).contains(&unpacked_len_max(usize::MAX)));
+        assert_eq!(unpacked_len_max(10), 2_550);
+        let (key, longer) = (vec![b'k'; KEY_LEN_MAX + 1], vec![b'k'; KEY_LEN_MAX + 2]);
+        for (key, is_there) in [(key, true), (longer, false)] {
+            let mut builder = BlockBuilder::new(RESTART_INTERVAL, 1);
+            builder.add(put(&key, b"v"));
+            let block = Arc::new(Block::new(builder.finish(), 1, NAME, 0).unwrap());
+            assert_eq!(block.get(&key, 9).is_ok_and(|entry| entry.is_some()), is_there, "{}", key.len());
+        }
+    }
+
+    #[test]
+    fn every_sixteenth_entry_is_a_restart_point() {
+        let mut builder = BlockBuilder::new(RESTART_INTERVAL, 1);
+        let keys: Vec<_> = (0..40).map(|number| format!("key {number:02}")).collect();
+        keys.iter().for_each(|key| builder.add(put(key.as_bytes(), b"v")));
+        let block = Arc::new(Block::new(builder.finish(), 1, NAME, 0).unwrap());
+        assert_eq!(block.restart_count, 3);
+        let mut cursor = BlockCursor::new(block);
+        for (index, number) in [0, 16, 32].into_iter().enumerate() {
+            cursor.restart_at(index).unwrap();
+            assert_eq!(cursor.entry().map(|entry| entry.key), Some(keys[number].as_bytes()));
+        }
+    }
+}

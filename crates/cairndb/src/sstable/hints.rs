@@ -153,4 +153,15 @@ mod tests {
         assert!(hints_of(&["a", "b"]).is_some());
         assert!(hints_of(&["b", "a"]).is_none());
     }
+
+    /// A hint must stand for what its entry leaves out.
+    #[test]
+    fn an_entry_that_leaves_out_more_than_its_hint_tells_has_none() {
+        let keys = ["rock/igneous/basalt", "rock/igneous/granite"];
+        let mut maker = HintMaker::default();
+        keys.iter().for_each(|key| maker.see(key.as_bytes()));
+        let shared_by_all = "rock/igneous/".len();
+        assert!(maker.add(keys[0].as_bytes(), 0, shared_by_all + HINT_LEN + 1).is_none());
+        assert!(maker.add(keys[1].as_bytes(), 0, shared_by_all + HINT_LEN).is_some());
+    }
 }

@@ -249,4 +249,54 @@ mod tests {
         };
         assert_eq!(counts, expected);
     }
+
+    #[test]
+    fn what_expires_is_taken_as_spread_evenly() {
+        let counts = TableCounts {
+            expiring: 3,
+            expiry_min_ms: 100,
+            expiry_max_ms: 199,
+            expiring_len: 1_000,
+            ..TableCounts::default()
+        };
+        assert_eq!(
+            [99, 100, 149, 199, 9_999].map(|now_ms| counts.expired_len(now_ms)),
+            [0, 10, 500, 1_000, 1_000]
+        );
+        let little = TableCounts { expiring_len: 1, ..counts };
+        assert_eq!([99, 100].map(|now_ms| little.expired_len(now_ms)), [0, 1], "0 only if none has");
+    }
+
+    #[test]
+    fn counts_that_no_table_can_have_make_no_table() {
+        let whole = TableCounts {
+            entries: 2,
+            seq_min: 1,
+            seq_max: 2,
+            data_len: 10,
+            entry_len_max: 5,
+            ..TableCounts::default()
+        };
+        let decoded = |counts: TableCounts| {
+            let (start, end) = (b"a".to_vec(), b"b".to_vec());
+            let (meta, mut bytes) = (TableMeta { start, end, counts, ..TableMeta::default() }, Vec::new());
+            meta.encode(&mut bytes);
+            TableMeta::decode(&mut Decoder::new(&bytes)) == Some(meta)
+        };
+        assert!(decoded(whole));
+        let none_can_be = [
+            TableCounts { seq_min: 0, ..whole },
+            TableCounts { seq_min: 3, ..whole },
+            TableCounts { seq_max: SEQ_LIMIT, ..whole },
+            TableCounts { deletes: 3, ..whole },
+            TableCounts { older: 3, ..whole },
+            TableCounts { expiring: 3, ..whole },
+            TableCounts { expiry_min_ms: 1, ..whole },
+            TableCounts { entry_len_max: 11, ..whole },
+            TableCounts { stale_len: COUNT_LIMIT, ..whole },
+        ];
+        for counts in none_can_be {
+            assert!(!decoded(counts), "{counts:?}");
+        }
+    }
 }

@@ -210,3 +210,18 @@ fn shorter_separator(a: &[u8], b: &[u8]) -> Option<Vec<u8>> {
     separator[at] += 1;
     Some(separator)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_separator_is_cut_where_two_keys_part() {
+        let cut = |a: &str, b: &str| shorter_separator(a.as_bytes(), b.as_bytes());
+        assert_eq!(cut("basalt", "granite"), Some(b"c".to_vec()));
+        assert_eq!(cut("granite/1", "granite/9"), None, "no shorter than the key");
+        assert_eq!(cut("granite/10", "granite/9"), Some(b"granite/2".to_vec()));
+        assert_eq!(cut("chalk", "dolomite"), None, "none lies between c and d that begins with neither");
+        assert_eq!(cut("gran", "granite"), None);
+    }
+}

@@ -198,4 +198,14 @@ mod tests {
             (0..bytes.len()).filter(|len| Edit::decode(&bytes[..*len]).as_ref() == Some(&edit)).count();
         assert_eq!(whole, 0);
     }
+
+    #[test]
+    fn a_level_that_there_is_not_makes_no_edit() {
+        let counts = TableCounts { seq_min: 1, seq_max: 9, ..TableCounts::default() };
+        let meta = TableMeta { start: b"a".to_vec(), end: b"b".to_vec(), counts, ..TableMeta::default() };
+        let decoded = |level| {
+            Edit::decode(&Edit { added: vec![(level, meta.clone())], ..Edit::default() }.encode()).is_some()
+        };
+        assert_eq!([LEVEL_COUNT - 1, LEVEL_COUNT].map(decoded), [true, false]);
+    }
 }

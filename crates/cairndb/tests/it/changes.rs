@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use cairndb::storage::{Faulty, FileKind, Memory, Storage};
+use cairndb::storage::{Fault, Faulty, FileKind, Memory, Storage};
 use cairndb::{Batch, Change, ChangeEntry, ChangeKind, Changes, Db, Durability, Error, Options, verify};
 
 use crate::common;
@@ -175,6 +175,31 @@ fn a_full_disk_takes_the_kept_logs_first() {
     }
     assert!(db.stats().changes_bytes < kept);
     assert_eq!(db.stats().reserve_uses, 0, "the reserve was not needed");
+}
+
+/// What was killed may have left changes in the page cache alone. Recovery has put them into tables; those who read changes
+/// get them only if they are on the disk.
+#[test]
+fn changes_that_cannot_be_synced_after_a_kill_are_not_kept() {
+    for can_sync in [true, false] {
+        let disk = Faulty::default();
+        let db = open(&disk, 64 << 20, 1).with_durability(Durability::Os);
+        let written: Vec<_> = (0..20).map(|n| write(&db, n)).collect();
+        let left = disk.kill();
+        drop(db);
+        if !can_sync {
+            left.fail(Fault::nth(1, std::io::ErrorKind::Other).at("open.sync_passed").sticky());
+        }
+        let db = open(&left, 64 << 20, 2);
+        assert_eq!(left.struck_calls() > 0, !can_sync);
+        let last = written[19].last_seq;
+        assert_eq!(common::contents(&db).len() as u64, last, "nothing is lost");
+        if can_sync {
+            assert_eq!(all(&mut db.changes(0).unwrap()), written);
+        } else {
+            assert!(db.oldest_change() > last, "{}", db.oldest_change());
+        }
+    }
 }
 
 #[test]

@@ -634,3 +634,27 @@ fn a_log_bore_witness_against_the_manifest_that_was_left() {
     let left = left.lock().unwrap().take().expect("names are synced when the log stands");
     assert_eq!(common::contents(&common::open(&left, 300)), [(b"k".to_vec(), b"v".to_vec())]);
 }
+
+/// Without a manifest there is no database, unless what stands shows that there was one.
+#[test]
+fn a_table_without_a_manifest_is_not_overlooked() {
+    let opened = |kind, bytes: &[u8]| {
+        let disk = Faulty::default();
+        disk.write_file(FileName { kind, number: 1 }, bytes);
+        Db::open_with(Arc::new(disk), options(Compression::None)).map(drop).map_err(|error| error.to_string())
+    };
+    // What a first open leaves that did not live to promise anything.
+    for bytes in [&b""[..], b"half a header"] {
+        assert_eq!(opened(FileKind::Wal, bytes), Ok(()));
+    }
+    assert_eq!(opened(FileKind::SsTable, b""), Ok(()));
+    let told = opened(FileKind::SsTable, b"half a header").unwrap_err();
+    assert!(told.contains("000001.sst") && told.contains("no manifest names it"), "{told}");
+    let disk = Faulty::default();
+    let db = Db::open_with(Arc::new(disk.clone()), options(Compression::None)).unwrap();
+    db.put("a", "1").unwrap();
+    db.flush().unwrap();
+    let whole = disk.read_file(FileName { kind: FileKind::SsTable, number: 1 }).unwrap();
+    let told = opened(FileKind::SsTable, &whole).unwrap_err();
+    assert!(told.contains("000001.sst") && told.contains("whose manifest is gone"), "{told}");
+}

@@ -402,6 +402,21 @@ fn a_reserve_of_the_greatest_number_ended_all_writing() {
     assert!(db.stats().stopped.is_none() && disk.read_file(name).is_none());
 }
 
+#[test]
+fn of_many_reserves_the_four_longest_are_taken_over() {
+    let disk = Faulty::default();
+    open(&disk, 1).close().unwrap();
+    let reserve = |number| FileName { kind: FileKind::Reserve, number };
+    let standing = || disk.list("test").unwrap().into_iter().filter(|name| name.kind == FileKind::Reserve);
+    standing().for_each(|name| disk.remove("test", name).unwrap());
+    let lens = [(11, 5_000), (12, 9_000), (13, 7_000), (14, 8_000), (15, 1), (16, 6_000)];
+    lens.iter().for_each(|(number, len)| disk.write_file(reserve(*number), &vec![0; *len]));
+    let db = open(&disk, 100);
+    let left = standing().map(|name| name.number).filter(|number| (11..=16).contains(number));
+    assert_eq!(left.collect::<Vec<_>>(), [12, 13, 14, 16]);
+    assert!(db.stats().reserve_bytes >= 30_000, "{}", db.stats().reserve_bytes);
+}
+
 /// docs/decisions/0010: of the longest table below level 0 one piece and half another, and an eighth more. While much was
 /// in memory, it was much longer.
 #[test]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use cairndb::storage::Memory;
-use cairndb::{Batch, Condition, Db, Options, Outcome};
+use cairndb::{Batch, Condition, Db, Error, Options, Outcome};
 
 use crate::common::{TINY, contents, open, options};
 
@@ -29,6 +29,33 @@ fn verbs() {
     db.delete_range("b".."c").unwrap();
     let left: Vec<_> = db.scan(..).map(|item| item.unwrap().0).collect();
     assert_eq!(left, [b"c"]);
+}
+
+#[test]
+fn a_condition_that_can_never_be_met_is_refused() {
+    let db = open(&Memory::default(), 1);
+    let write_if = |condition: Condition| {
+        let mut batch = Batch::new();
+        batch.put("a", "1");
+        db.write_if(batch, &[condition])
+    };
+    let long = Condition::absent(vec![b'k'; 65_536]);
+    assert!(matches!(write_if(long), Err(Error::Invalid { what }) if what.contains("65536 bytes long")));
+    let engines = Condition::absent("a").in_keyspace(255);
+    assert!(matches!(write_if(engines), Err(Error::Invalid { what }) if what.contains("keyspace 255")));
+    assert_eq!((db.get("a").unwrap(), db.stats().seq), (None, 0));
+}
+
+/// The longest key, with its keyspace before it, is one byte longer than its limit.
+#[test]
+fn the_longest_key_stands_in_a_table() {
+    let db = Db::open_with(Arc::new(Memory::default()), options(1 << 20, 1)).unwrap();
+    let key = vec![b'k'; 65_535];
+    db.put(&key, "v").unwrap();
+    db.put(&key[1..], "shorter").unwrap();
+    db.flush().unwrap();
+    assert_eq!(db.get(&key).unwrap().unwrap(), "v");
+    assert_eq!(contents(&db), [(key[1..].to_vec(), b"shorter".to_vec()), (key, b"v".to_vec())]);
 }
 
 #[test]
