@@ -93,7 +93,9 @@ impl Session {
         let judged = opened.and_then(|db| {
             let rest = self.db.as_ref().and_then(|live| self.oracle.untouched(live).ok().flatten());
             let judgement = self.oracle.judge(&db, rest, step, is_over);
-            let told = recovery(&db);
+            let unseen =
+                if rest.is_none() { "; keys that no step has touched were not compared" } else { "" };
+            let told = format!("{}{unseen}", recovery(&db));
             // A database that is let go of closes, and would write.
             drop(disk.kill());
             Ok((judgement?, told))

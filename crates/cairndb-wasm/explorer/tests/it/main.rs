@@ -1,7 +1,10 @@
 //! The session, natively: what the page shows of steps and crashes is true.
 
-use cairndb::Durability;
+use std::sync::Arc;
+
+use cairndb::{Batch, Db, Durability, Options};
 use cairndb_explorer::{Session, Verb};
+use cairndb_storage::{Memory, Storage};
 use serde_json::Value;
 
 fn step(session: &mut Session, verb: Verb) -> Value {
@@ -87,6 +90,36 @@ fn a_state_can_be_gone_on_with_and_what_was_given_comes_back() {
     session.restart();
     let tree: Value = serde_json::from_str(&session.tree().unwrap()).unwrap();
     assert_eq!(tree["files"].as_array().unwrap().len(), 0, "nothing had been given");
+}
+
+/// The verdict is of what was looked at, and says so if that is not all.
+#[test]
+fn what_is_too_much_to_be_compared_is_said() {
+    let memory = Memory::default();
+    let db = Db::open_with(Arc::new(memory.clone()), Options::default()).unwrap();
+    let mut batch = Batch::new();
+    for number in 0..5_001 {
+        batch.put(format!("{number:05}"), "there before");
+    }
+    db.write(batch).unwrap();
+    db.close().unwrap();
+    let mut session = Session::new(1_000, 5);
+    for name in memory.list("test.list").unwrap() {
+        let file = memory.open("test.open", name).unwrap();
+        let mut bytes = vec![0; file.len("test.len").unwrap() as usize];
+        file.read_at("test.read", 0, &mut bytes).unwrap();
+        session.add(&name.to_string(), bytes);
+    }
+    let unseen = "keys that no step has touched were not compared";
+    let one_more = put(&mut session, "one more", Durability::Sync);
+    assert!(
+        crashes(&session, &one_more).iter().all(|(verdict, text)| verdict == "kept" && text.contains(unseen))
+    );
+    for number in 0..2 {
+        step(&mut session, Verb::Delete(0, format!("{number:05}").into(), Durability::Sync));
+    }
+    let few_enough = put(&mut session, "one more", Durability::Sync);
+    assert!(crashes(&session, &few_enough).iter().all(|(_, text)| !text.contains(unseen)));
 }
 
 #[test]
