@@ -71,7 +71,7 @@ impl Tar {
         for name in target.fresh.list(SITE)? {
             files.push((name, target.fresh.open(SITE, name)?));
         }
-        files.sort_by_key(|(name, _)| (name.kind == FileKind::Manifest, *name));
+        files.sort_unstable_by_key(|(name, _)| (name.kind == FileKind::Manifest, *name));
         files.reverse();
         Ok(Tar { files, offset: 0, is_over: false })
     }

@@ -285,7 +285,7 @@ impl Verification {
 
         let mut level_0: Vec<_> =
             state.tables.values().filter(|(level, _)| *level == 0).map(|(_, meta)| meta).collect();
-        level_0.sort_by_key(|meta| meta.counts.seq_min);
+        level_0.sort_unstable_by_key(|meta| meta.counts.seq_min);
         let overlapping = level_0.windows(2).filter(|pair| pair[0].counts.seq_max >= pair[1].counts.seq_min);
         let what = "its sequence numbers overlap those of an older run of level 0";
         let problems = overlapping.map(|pair| Error::corrupt(sstable(pair[1].number), 0, what));

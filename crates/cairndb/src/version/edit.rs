@@ -155,7 +155,7 @@ impl State {
             .filter(|(level, _)| *level > 0)
             .map(|(level, meta)| (*level, &meta.start, &meta.end))
             .collect();
-        stretches.sort();
+        stretches.sort_unstable();
         begins && stretches.is_sorted_by(|a, b| a.0 != b.0 || a.2 <= b.1)
     }
 

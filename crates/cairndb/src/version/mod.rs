@@ -72,9 +72,9 @@ impl Version {
 
     fn sorted(mut levels: [Vec<Arc<Table>>; LEVEL_COUNT]) -> Version {
         let (level_0, deeper) = levels.split_first_mut().expect("there is a level 0");
-        level_0.sort_by_key(|table| Reverse(table.meta.counts.seq_max));
+        level_0.sort_unstable_by_key(|table| Reverse(table.meta.counts.seq_max));
         for level in deeper {
-            level.sort_by(|a, b| a.meta.start.cmp(&b.meta.start));
+            level.sort_unstable_by(|a, b| a.meta.start.cmp(&b.meta.start));
             assert!(level.is_sorted_by(|a, b| a.meta.end <= b.meta.start), "promise 6: a level is one run");
         }
         Version { levels: levels.map(|tables| Arc::new(Level::new(tables))) }
