@@ -203,6 +203,24 @@ fn changes_that_cannot_be_synced_after_a_kill_are_not_kept() {
 }
 
 #[test]
+fn after_a_full_disk_changes_are_kept_again() {
+    let disk = Faulty::default();
+    let db = open(&disk, 64 << 20, 1);
+    (0..500).for_each(|n| drop(write(&db, n)));
+    disk.set_capacity(Some(disk.used_bytes() + (100 << 10)));
+    let refused = (500..5_000).find_map(|n| db.put(format!("key {n}"), [n as u8; 200]).err());
+    assert!(matches!(refused, Some(Error::DiskFull { .. })), "{refused:?}");
+    db.delete_range(..).unwrap();
+    assert!(db.stats().reserve_uses > 0 && db.stats().changes_bytes == 0);
+    disk.set_capacity(None);
+    while db.maintain().unwrap() {}
+    let expected: Vec<_> = (0..1_000).map(|n| write(&db, n)).collect();
+    while db.maintain().unwrap() {}
+    assert!(db.stats().changes_bytes > 100 << 10, "{}", db.stats().changes_bytes);
+    assert_eq!(all(&mut db.changes(expected[0].first_seq - 1).unwrap()), expected);
+}
+
+#[test]
 fn a_reader_that_follows_misses_nothing() {
     let db = open(&Memory::default(), 128 << 20, 1);
     let done = AtomicBool::new(false);
