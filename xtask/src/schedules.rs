@@ -16,8 +16,8 @@ use std::process::{Command, Stdio};
 const MIRI_TESTS: [&str; 3] = ["::tests::", "smoke::verbs", "smoke::a_reader_that_outlives"];
 
 /// Tests that Miri leaves out: each of their many readers has a window of a mebibyte or so, which takes an interpreter
-/// twenty seconds to lay out, and there is but one thread in them.
-const TOO_LONG_FOR_MIRI: [&str; 2] = ["roadmap_log::", "check::"];
+/// twenty seconds to lay out, or they fill a disk; and there is but one thread in them.
+const TOO_LONG_FOR_MIRI: [&str; 3] = ["roadmap_log::", "check::", "db::write::"];
 
 /// Runs `cairndb-schedules` with these arguments; true if no schedule failed.
 pub(crate) fn schedules(root: &Path, arguments: &[String]) -> bool {
