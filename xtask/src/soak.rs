@@ -53,7 +53,7 @@ const PARTS: &[Part] = &[
     },
     Part {
         name: "exhaustive-4",
-        about: "sequences of four operations over two keys, every crash state inside the last",
+        about: "sequences of four operations over two keys (there are 14,641), every crash state inside the last",
         goal: Goal::Count(14_641),
         command: "cargo run --release -q -p cairndb-sim -- exhaustive-4 --from {from} --minutes {minutes}",
     },
