@@ -8,7 +8,6 @@
 
 use crate::error::Result;
 use crate::key::{Kind, SeqNo, hash_key};
-use crate::sstable::TableAnswer;
 use crate::sync::Arc;
 use crate::view::View;
 
@@ -79,21 +78,16 @@ impl View {
                 LookPlace::Table { level: level.map_or(0, |(level, _)| level), number: table.meta.number };
             let deletes = table.range_deletes()?;
             let deleted_at = deletes.and_then(|deletes| deletes.newest_over(key, seq));
-            let block = table.locate(key, seq)?;
+            let may_contain = table.may_contain(hash)?;
+            let (block, nothing) = match may_contain {
+                true => (table.locate(key, seq)?, LookAnswer::NotThere),
+                false => (None, LookAnswer::FilteredOut),
+            };
             let block =
                 block.map(|(handle, cached)| BlockLook { offset: handle.offset, len: handle.len, cached });
-            looks.push(match table.get(key, hash, seq)? {
-                TableAnswer::FilteredOut => {
-                    Look { place, block: None, answer: answer(None, deleted_at, LookAnswer::FilteredOut) }
-                }
-                TableAnswer::NotThere => {
-                    Look { place, block, answer: answer(None, deleted_at, LookAnswer::NotThere) }
-                }
-                TableAnswer::Entry(entry) => {
-                    let found = Some((entry.seq, entry.kind));
-                    Look { place, block, answer: answer(found, deleted_at, LookAnswer::NotThere) }
-                }
-            });
+            let entry = if may_contain { table.get(key, seq)? } else { None };
+            let found = entry.map(|entry| (entry.seq, entry.kind));
+            looks.push(Look { place, block, answer: answer(found, deleted_at, nothing) });
         }
         let end =
             looks.iter().position(|look| !look.answer.is_nothing()).map_or(looks.len(), |index| index + 1);

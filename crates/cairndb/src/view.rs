@@ -26,7 +26,7 @@ use crate::merge::Merge;
 use crate::publish::Edition;
 use crate::range_delete::RangeDeletes;
 use crate::snapshot::Snapshots;
-use crate::sstable::{BlockEntry, Keep, Table, TableAnswer, TableCursor};
+use crate::sstable::{Keep, Table, TableCursor};
 use crate::sync::{Arc, AtomicBool, Ordering};
 use crate::version::{LevelCursor, Version};
 use crate::wal::Checkpoint;
@@ -101,13 +101,12 @@ impl View {
             if let Some(deletes) = table.range_deletes()? {
                 deleted_at = deletes.newest_over(key, self.seq);
             }
-            match table.get(key, hash, self.seq)? {
-                TableAnswer::Entry(entry) => {
-                    let BlockEntry { seq, kind, expires_at_ms, value } = entry;
-                    return Ok(self.resolve(deleted_at, seq, kind, expires_at_ms, || value));
-                }
-                TableAnswer::FilteredOut => passed_over.count(table),
-                TableAnswer::NotThere => {}
+            if !table.may_contain(hash)? {
+                passed_over.count(table);
+            } else if let Some(entry) = table.get(key, self.seq)? {
+                return Ok(
+                    self.resolve(deleted_at, entry.seq, entry.kind, entry.expires_at_ms, || entry.value)
+                );
             }
             if deleted_at.is_some() {
                 return Ok(None);

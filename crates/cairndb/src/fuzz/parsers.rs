@@ -17,8 +17,8 @@ use crate::record::Position;
 use crate::roadmap_log::{LOG_DELETE, LogEntry, LogReader, encode_delete, encode_put};
 use crate::snapshot::Live;
 use crate::sstable::{
-    Block, BlockCursor, BlockHandle, Filter, Keep, Packer, Table, TableAnswer, TableCursor, TableFiles,
-    TableMeta, TableWriter, decode_bounds, problems_of, read_block, seal_block,
+    Block, BlockCursor, BlockHandle, Filter, Keep, Packer, Table, TableCursor, TableFiles, TableMeta,
+    TableWriter, decode_bounds, problems_of, read_block, seal_block,
 };
 use crate::sync::Arc;
 use crate::version::{Edit, State, Version};
@@ -279,10 +279,12 @@ fn read_table(table: &Arc<Table>, sound: bool) -> Result<Vec<Owned>> {
     }
     let forward = kept.expect("two rounds were made");
     for entry in forward.iter().flatten().take(64) {
-        let found = table.get(&entry.key, hash_key(&entry.key), entry.seq);
+        let may_contain = table.may_contain(hash_key(&entry.key));
+        let found = table.get(&entry.key, entry.seq);
         let offset = table.approximate_offset(&entry.key);
         if sound {
-            let TableAnswer::Entry(found) = found? else { panic!("a search finds a walk's entry") };
+            assert!(may_contain?, "a filter denies no key that is there");
+            let found = found?.expect("a search finds a walk's entry");
             assert!((found.seq, found.value.into_vec()) == (entry.seq, entry.value.clone()), "and no other");
             assert!(offset? <= table.meta.len, "an offset lies in the table");
         }

@@ -34,7 +34,7 @@ mod salvage;
 
 #[cfg(any(feature = "fuzz", feature = "dissect"))]
 pub(crate) use block::PACKING_LZ4;
-pub(crate) use block::{BLOCK_TRAILER_LEN, Block, BlockCursor, BlockEntry, BlockHandle, read_block};
+pub(crate) use block::{BLOCK_TRAILER_LEN, Block, BlockCursor, BlockHandle, read_block};
 #[cfg(feature = "fuzz")]
 pub(crate) use block::{BlockBuilder, Packer, seal_block};
 #[cfg(feature = "dissect")]
@@ -44,7 +44,7 @@ pub(crate) use filter::FILTER_LINE_LEN;
 #[cfg(any(feature = "fuzz", feature = "dissect"))]
 pub(crate) use filter::Filter;
 pub(crate) use footer::{FOOTER_LEN, Footer};
-pub(crate) use reader::{Keep, Table, TableAnswer, TableCursor, TableFiles, decode_bounds};
+pub(crate) use reader::{Keep, Table, TableCursor, TableFiles, decode_bounds};
 pub use salvage::{EntryPlace, Loss};
 pub(crate) use salvage::{Losses, Salvage, SalvageCursor, runs_of};
 pub(crate) use verify::{PROBLEMS_MAX, problems_of};

@@ -164,14 +164,6 @@ impl Memory {
     }
 }
 
-/// What a table has of a key.
-pub(crate) enum TableAnswer {
-    /// Its filter says that it has nothing.
-    FilteredOut,
-    NotThere,
-    Entry(BlockEntry),
-}
-
 /// A table that can be read. Safe to use from any thread.
 pub(crate) struct Table {
     pub(crate) meta: TableMeta,
@@ -216,22 +208,21 @@ impl Table {
         FileName { kind: FileKind::SsTable, number: self.meta.number }
     }
 
-    /// The newest entry of `key` among those that a reader at `seq` sees; range deletes apart. `hash` is the key's.
-    pub(crate) fn get(&self, key: &[u8], hash: u64, seq: SeqNo) -> Result<TableAnswer> {
-        if self.meta.counts.entries == 0 || !self.may_contain(hash)? {
-            return Ok(TableAnswer::FilteredOut);
-        }
+    /// Whether the table may hold a key with this hash. If not, nobody need ask it for that key.
+    pub(crate) fn may_contain(&self, hash: u64) -> Result<bool> {
+        Ok(self.meta.counts.entries > 0 && self.filter()?.may_contain(hash))
+    }
+
+    /// The newest entry of `key` among those that a reader at `seq` sees; range deletes apart.
+    pub(crate) fn get(&self, key: &[u8], seq: SeqNo) -> Result<Option<BlockEntry>> {
         let found = match self.block_of(key, seq)? {
             Some(handle) => self.get_in_block(handle, key, seq)?,
             None => None,
         };
-        Ok(match found {
-            Some(entry) => TableAnswer::Entry(entry),
-            None => {
-                self.shared.filter_counts.let_through.add(1);
-                TableAnswer::NotThere
-            }
-        })
+        if found.is_none() {
+            self.shared.filter_counts.let_through.add(1);
+        }
+        Ok(found)
     }
 
     /// The block in which `key` is, if it is in any, and whether that is in the cache.
@@ -334,11 +325,6 @@ impl Table {
             return Err(self.corrupt(offset, "the footer is not the one that the manifest recorded"));
         }
         Ok(Opened { footer, base_seq: header.own[0], place: header.place() })
-    }
-
-    /// Whether the table may hold a key with this hash.
-    pub(super) fn may_contain(&self, hash: u64) -> Result<bool> {
-        Ok(self.filter()?.may_contain(hash))
     }
 
     fn filter(&self) -> Result<Held<'_, Filter>> {
