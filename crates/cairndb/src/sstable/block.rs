@@ -754,6 +754,32 @@ mod tests {
     }
 
     #[test]
+    fn of_one_key_the_newer_entry_comes_first_and_none_comes_twice() {
+        for (seqs, makes_sense) in [([2, 1], true), ([1, 1], false), ([1, 2], false)] {
+            let mut builder = BlockBuilder::new(RESTART_INTERVAL, 1);
+            seqs.iter().for_each(|seq| builder.add(EntryRef { seq: *seq, ..put(b"key", b"v") }));
+            let mut cursor = BlockCursor::new(Arc::new(Block::new(builder.finish(), 1, NAME, 0).unwrap()));
+            cursor.seek_first().unwrap();
+            assert_eq!(cursor.next().is_ok(), makes_sense, "{seqs:?}");
+        }
+    }
+
+    #[test]
+    fn what_passes_the_longest_block_is_known_before_it_is_added() {
+        let (first, second) = (put(b"first", b"value"), put(b"second", b"value"));
+        let mut builder = BlockBuilder::new(RESTART_INTERVAL, 1);
+        assert!(!builder.would_pass(first, 1), "the first entry has to go somewhere");
+        builder.add(first);
+        let mut both = BlockBuilder::new(RESTART_INTERVAL, 1);
+        [first, second].into_iter().for_each(|entry| both.add(entry));
+        assert!(builder.would_pass(second, both.len() - 1));
+        assert!(
+            !builder.would_pass(second, both.len() + 10),
+            "it reckons with little more than there will be"
+        );
+    }
+
+    #[test]
     fn every_sixteenth_entry_is_a_restart_point() {
         let mut builder = BlockBuilder::new(RESTART_INTERVAL, 1);
         let keys: Vec<_> = (0..40).map(|number| format!("key {number:02}")).collect();

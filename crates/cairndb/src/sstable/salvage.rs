@@ -582,3 +582,31 @@ impl Cursor for SalvageCursor {
         block.map_or_else(|| Value::from(&[][..]), BlockCursor::value)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_loss_says_which_keys_and_which_numbers() {
+        let name = FileName { kind: cairndb_storage::FileKind::SsTable, number: 7 };
+        let of = |after: EntryPlace, before: Option<EntryPlace>, seqs, entries, range_deletes| {
+            Loss { after, before, entries, range_deletes, ..Loss::of_file(name, "why", seqs) }.to_string()
+        };
+        let (first, m) = ((Vec::new(), SeqNo::MAX), (b"\0m".to_vec(), SeqNo::MAX));
+        let nine = (b"\x02a".to_vec(), 9);
+        let told = [
+            of(first.clone(), None, 1..=SEQ_LIMIT - 1, true, true),
+            of(nine, Some(m.clone()), 3..=17, true, false),
+            of(first, Some(m.clone()), 5..=SEQ_LIMIT, false, true),
+            of(m, None, 1..=SEQ_LIMIT - 2, true, false),
+        ];
+        let expected = [
+            "entries and range deletes, any key, any sequence number: why".to_string(),
+            r#"entries, keys 2/"a" @9 .. 0/"m", sequence numbers 3 to 17: why"#.to_string(),
+            r#"range deletes, keys the first .. 0/"m", sequence numbers from 5 on: why"#.to_string(),
+            format!(r#"entries, keys 0/"m" .. , sequence numbers 1 to {}: why"#, SEQ_LIMIT - 2),
+        ];
+        assert_eq!(told, expected.map(|text| format!("{name}: {text}")));
+    }
+}

@@ -208,4 +208,24 @@ mod tests {
         };
         assert_eq!([LEVEL_COUNT - 1, LEVEL_COUNT].map(decoded), [true, false]);
     }
+    #[test]
+    fn a_database_begins_behind_its_tables_and_its_levels_are_runs() {
+        let table = |number: u64, level: usize, start: &str, end: &str| {
+            let counts = TableCounts { seq_min: 1, seq_max: 9, ..TableCounts::default() };
+            let (start, end) = (start.as_bytes().to_vec(), end.as_bytes().to_vec());
+            (number, (level, TableMeta { number, start, end, counts, ..TableMeta::default() }))
+        };
+        let is_sane = |wal, seq, tables: Vec<(u64, (usize, TableMeta))>| {
+            let (checkpoint, tables) = (Checkpoint { wal, seq }, tables.into_iter().collect());
+            State { checkpoint, tables, ..State::default() }.is_sane()
+        };
+        assert!(is_sane(1, 1, vec![]));
+        assert!(!is_sane(0, 1, vec![]) && !is_sane(1, 0, vec![]) && !is_sane(1, SEQ_LIMIT, vec![]));
+        assert_eq!([9, 10].map(|seq| is_sane(1, seq, vec![table(1, 0, "a", "b")])), [false, true]);
+        let pair = |level: usize, other: usize, start| {
+            is_sane(1, 10, vec![table(1, level, "a", "c"), table(2, other, start, "d")])
+        };
+        assert_eq!([pair(1, 1, "b"), pair(1, 1, "c")], [false, true], "a run's tables do not overlap");
+        assert!(pair(0, 0, "b") && pair(1, 2, "b"), "those of level 0 may, and those of two levels");
+    }
 }

@@ -54,3 +54,19 @@ fn filters_are_counted() {
     assert!((980..1_000).contains(&(passed_over + let_through)), "{passed_over} and {let_through}");
     assert!(passed_over > 950, "{passed_over}");
 }
+
+#[test]
+fn what_the_cache_has_is_counted() {
+    let db = common::open(&Memory::default(), 1);
+    db.put("key", "value").unwrap();
+    db.flush().unwrap();
+    let counts_after_a_get = || {
+        assert!(db.get("key").unwrap().is_some());
+        let stats = db.stats();
+        (stats.cache_hits, stats.cache_misses)
+    };
+    let (first, second) = (counts_after_a_get(), counts_after_a_get());
+    assert_eq!(first.0, 0, "nothing had been read");
+    assert!(first.1 > 0 && second.1 == first.1, "the block is missed once: {first:?}, {second:?}");
+    assert!(second.0 > first.0, "and then it is there: {first:?}, {second:?}");
+}
