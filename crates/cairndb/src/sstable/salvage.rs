@@ -598,7 +598,7 @@ mod tests {
         let told = [
             of(first.clone(), None, 1..=SEQ_LIMIT - 1, true, true),
             of(nine, Some(m.clone()), 3..=17, true, false),
-            of(first, Some(m.clone()), 5..=SEQ_LIMIT, false, true),
+            of(first, Some(m.clone()), 5..=SEQ_LIMIT - 1, false, true),
             of(m, None, 1..=SEQ_LIMIT - 2, true, false),
         ];
         let expected = [
