@@ -231,10 +231,7 @@ impl Engine {
             drop(queue);
             return self.lead(request);
         }
-        let request = Arc::clone(request);
-        let turn = Mutex::new(Turn::Waits);
-        let (is_called, changed) = (AtomicBool::new(false), Condvar::default());
-        let waiter = Arc::new(Waiter { request, turn, is_called, changed });
+        let waiter = Arc::new(Waiter::new(Arc::clone(request)));
         queue.waiting.push_back(Arc::clone(&waiter));
         drop(queue);
         match waiter.wait() {
@@ -599,6 +596,11 @@ impl Drop for Group<'_> {
 }
 
 impl Waiter {
+    fn new(request: Arc<Request>) -> Waiter {
+        let turn = Mutex::new(Turn::Waits);
+        Waiter { request, turn, is_called: AtomicBool::new(false), changed: Condvar::default() }
+    }
+
     /// Waits for its turn: the result, or `None` if it is to lead.
     fn wait(&self) -> Option<Result<Outcome>> {
         for _ in 0..LOOKS_BEFORE_SLEEP {
@@ -694,5 +696,30 @@ mod tests {
         }
         assert_eq!((db.stats().reserve_uses, db.stats().flushes), (0, flushes));
         db.engine().progress.set_attended(false);
+    }
+
+    /// It has waited for no memory, so those behind it that need some lead a group of their own.
+    #[test]
+    fn behind_an_empty_batch_only_empty_ones_follow() {
+        let options = Options::new(Arc::new(|| 1000), Arc::new(|| 1));
+        let db = Db::open_with(Arc::new(Faulty::default()), options).unwrap();
+        let engine = db.engine();
+        let request = |is_empty: bool| {
+            let mut batch = Batch::default();
+            if !is_empty {
+                batch.put("key", "value");
+            }
+            Request { batch, conditions: Vec::new(), durability: Durability::Os }
+        };
+        let count_followers = |own_is_empty, waiting: [bool; 3]| {
+            let waiters = waiting.map(|is_empty| Arc::new(Waiter::new(Arc::new(request(is_empty)))));
+            engine.queue.lock().waiting.extend(waiters);
+            let followers = engine.take_followers(&request(own_is_empty));
+            engine.queue.lock().waiting.clear();
+            followers.len()
+        };
+        assert_eq!(count_followers(true, [true, false, true]), 1);
+        assert_eq!(count_followers(true, [true, true, true]), 3);
+        assert_eq!(count_followers(false, [true, false, true]), 3);
     }
 }
